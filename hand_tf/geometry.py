@@ -1,0 +1,188 @@
+"""Cameras and virtual-camera crops, in NumPy and OpenCV only.
+
+Notation: `X` world point (mm), `R, t` world to camera (`X_cam = R X + t`), `K, dist` OpenCV's pinhole and distortion
+model, pixel centres at integers. A *virtual* camera shares the centre of a real one but looks straight at the hand:
+
+    X_c = R c + t,  r = X_c / |X_c|,  R_virtual = smallest rotation with R_virtual r = e_z,  R' = R_virtual R
+    side = 2 * margin * max_k |J_k - c|   one metric side for all views of an instant
+    f' = size * |X_c| / side,  K' = [[f', 0, (size-1)/2], [0, f', (size-1)/2], [0, 0, 1]]
+
+Because every crop shows the hand from straight ahead at one metric scale, turning from view i to view j is the
+rotation `R'_j R'_i^T` alone. A left hand is mirrored into a right one: its crop is flipped, and with
+`M = diag(-1, 1, 1)` rotations become `M R' M` and world points `M X`, so that every identity holds unchanged.
+"""
+
+import dataclasses
+import functools
+
+import cv2
+import numpy as np
+
+from hand_tf import skeleton
+
+# Far outside any image: cv2.remap fills such pixels with its border value, 0.
+OUTSIDE = -1e6
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Camera:
+    """One calibrated camera. `K` [3, 3] px, `dist` [5] (k1, k2, p1, p2, k3), `R` [3, 3], `t` [3] mm."""
+
+    name: str
+    width: int
+    height: int
+    K: np.ndarray
+    dist: np.ndarray
+    R: np.ndarray
+    t: np.ndarray
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Optical centre in the world, [3] mm."""
+        return -self.R.T @ self.t
+
+    @functools.cached_property
+    def max_radius(self) -> float:
+        """Normalised radius up to which the radial distortion is monotonic; beyond it, points fold back into view."""
+        k1, k2, _, _, k3 = self.dist
+        roots = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])  # d/dr of r (1 + k1 r^2 + k2 r^4 + k3 r^6), in r^2
+        squares = roots[np.isreal(roots) & (roots.real > 0)].real
+        return float(np.sqrt(squares.min())) if squares.size else np.inf
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Crop:
+    """A square virtual view of `size` px cut out of `camera`; `mirrored` if it shows a left hand as a right one."""
+
+    camera: Camera
+    R_virtual: np.ndarray
+    K: np.ndarray
+    size: int
+    mirrored: bool = False
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """World to virtual camera, [3, 3]; in the mirrored world for mirrored crops."""
+        rotation = self.R_virtual @ self.camera.R
+        return skeleton.MIRROR @ rotation @ skeleton.MIRROR if self.mirrored else rotation
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Optical centre [3] mm; in the mirrored world for mirrored crops. X is seen at K rotation (X - centre)."""
+        return skeleton.MIRROR @ self.camera.centre if self.mirrored else self.camera.centre
+
+
+def _distort(rays, camera):
+    """Pixels [n, 2] of camera-frame `rays` [n, 3]; nan behind the camera and where the distortion folds."""
+    rays = np.asarray(rays, np.float64).reshape(-1, 3)
+    ahead = rays[:, 2] > 1e-9
+    safe = np.where(ahead[:, None], rays, [0.0, 0.0, 1.0])
+    pixels, _ = cv2.projectPoints(safe[:, None], np.zeros(3), np.zeros(3), camera.K, camera.dist)
+    radius = np.hypot(safe[:, 0], safe[:, 1]) / safe[:, 2]
+    return np.where((ahead & (radius < camera.max_radius))[:, None], pixels[:, 0], np.nan)
+
+
+def project(points, camera):
+    """World points [n, 3] mm to pixels [n, 2] of the real camera; nan where the camera cannot see them."""
+    return _distort(np.asarray(points, np.float64) @ camera.R.T + camera.t, camera)
+
+
+def inside(pixels, camera):
+    """Which of `pixels` [n, 2] lie in the camera's frame, [n] bool; nan is outside."""
+    limit = np.array([camera.width, camera.height]) - 0.5
+    return np.all((pixels >= -0.5) & (pixels <= limit), axis=-1)
+
+
+def rotation_to_z(ray):
+    """The smallest rotation [3, 3] that turns `ray` [3] onto +z (Rodrigues' formula)."""
+    x, y, z = np.asarray(ray, np.float64) / np.linalg.norm(ray)
+    if z < -1 + 1e-9:
+        raise ValueError("a ray that points backwards has no smallest rotation onto the optical axis")
+    cross = np.array([[0.0, 0.0, -x], [0.0, 0.0, -y], [x, y, 0.0]])
+    return np.eye(3) + cross + cross @ cross / (1.0 + z)
+
+
+def intrinsics(focal, size):
+    """K' of a virtual camera. The centre is (size-1)/2: with size/2 a flipped picture would be a pixel off."""
+    return np.array([[focal, 0.0, (size - 1) / 2], [0.0, focal, (size - 1) / 2], [0.0, 0.0, 1.0]])
+
+
+def virtual_crop(camera, centre, side, size, mirrored=False):
+    """The virtual view of `camera` that looks at `centre` [3] (world, mm) and spans `side` mm in `size` px.
+
+    Raises ValueError if the centre lies behind the camera.
+    """
+    position = camera.R @ np.asarray(centre, np.float64) + camera.t
+    if position[2] <= 0:
+        raise ValueError(f"camera {camera.name}: the hand's centre lies behind it")
+    focal = size * np.linalg.norm(position) / side
+    return Crop(camera, rotation_to_z(position), intrinsics(focal, size), size, mirrored)
+
+
+def box_crop(camera, box, size, margin=1.0, mirrored=False):
+    """The virtual view through the centre of a 2D box (x, y, width, height) px, `margin` times its longer side wide."""
+    x, y, width, height = (float(value) for value in box)
+    centre = [[x + (width - 1) / 2, y + (height - 1) / 2]]
+    ray = np.append(undistort(centre, camera)[0], 1.0)
+    # At depth 1 the side in "mm" is the side in pixels over the focal length; the scale cancels in f'.
+    side = margin * max(width, height) / np.sqrt(camera.K[0, 0] * camera.K[1, 1])
+    return Crop(camera, rotation_to_z(ray), intrinsics(size * np.linalg.norm(ray) / side, size), size, mirrored)
+
+
+def crop_maps(crop):
+    """`map_x, map_y` float32 [size, size] for `cv2.remap`: undistorts, turns and scales in one step.
+
+    Pixels whose ray leaves the frame, or lies where the distortion is no longer monotonic, map to `OUTSIDE`.
+    """
+    columns, rows = np.meshgrid(np.arange(crop.size, dtype=np.float64), np.arange(crop.size, dtype=np.float64))
+    if crop.mirrored:
+        columns = crop.size - 1 - columns
+    rays = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(-1, 3) @ np.linalg.inv(crop.K).T
+    pixels = _distort(rays @ crop.R_virtual, crop.camera)
+    pixels = np.where(inside(pixels, crop.camera)[:, None], pixels, OUTSIDE)
+    return tuple(pixels.reshape(crop.size, crop.size, 2).transpose(2, 0, 1).astype(np.float32))
+
+
+def mirror_joints(joints):
+    """World joints [..., 3] of a left hand as those of a right hand in the mirrored world."""
+    return np.asarray(joints) @ skeleton.MIRROR
+
+
+def pose_in_crop(joints, crop):
+    """Pose [21, 3]: world `joints` (mm) relative to the wrist, in the frame of the crop's virtual camera."""
+    joints = mirror_joints(joints) if crop.mirrored else np.asarray(joints, np.float64)
+    return (joints - joints[skeleton.ROOT]) @ crop.rotation.T
+
+
+def project_in_crop(points, crop):
+    """World points [n, 3] mm to pixels [n, 2] of the crop."""
+    local = (np.asarray(points, np.float64) @ crop.camera.R.T + crop.camera.t) @ crop.R_virtual.T @ crop.K.T
+    pixels = local[:, :2] / local[:, 2:]
+    if crop.mirrored:
+        pixels[:, 0] = crop.size - 1 - pixels[:, 0]
+    return pixels
+
+
+def in_plane(degrees):
+    """Z(a) [3, 3]: the camera frame after its picture was turned clockwise on screen by `degrees`."""
+    a = np.deg2rad(degrees)
+    return np.array([[np.cos(a), -np.sin(a), 0.0], [np.sin(a), np.cos(a), 0.0], [0.0, 0.0, 1.0]])
+
+
+def undistort(pixels, camera):
+    """Pixels [n, 2] to normalised, undistorted image coordinates [n, 2]."""
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-10)
+    pixels = np.asarray(pixels, np.float64).reshape(-1, 1, 2)
+    return cv2.undistortPoints(pixels, camera.K, camera.dist, criteria=criteria)[:, 0]
+
+
+def triangulate(pixels, cameras):
+    """The world point [3] mm seen at `pixels` [n, 2] by `cameras` (linear least squares). Needs two views."""
+    if len(cameras) < 2:
+        raise ValueError(f"triangulation needs at least two views, got {len(cameras)}")
+    rows = []
+    for pixel, camera in zip(pixels, cameras, strict=True):
+        (x, y), P = undistort([pixel], camera)[0], np.column_stack([camera.R, camera.t])
+        rows += [x * P[2] - P[0], y * P[2] - P[1]]
+    rows = np.asarray(rows)
+    return np.linalg.lstsq(rows[:, :3], -rows[:, 3], rcond=None)[0]

@@ -1,0 +1,94 @@
+"""Scenarios: which labels may be used. One label is one crop: one instant seen by one camera.
+
+A scenario is written `SUBJECTS[:AMOUNT]`:
+
+    S0            one crop of every labelled instant of S0 (the paper counts labels like this)
+    S0:10%        a tenth of those            S0:64    exactly 64 of those
+    S0..S4:10%    S0, S1, S2, S3 and S4       S0+S3    S0 and S3
+    S0:all        every crop of every labelled instant
+    *             every subject of the records
+
+The choice is a hash of (instant, camera), the same on every machine and in every run, and nested: the labels of a
+smaller amount are among those of any larger amount of the same subjects.
+"""
+
+import hashlib
+import math
+import re
+
+# The nine label sets of Table 1 in the paper, with the number of labels they have there.
+TABLE_1 = {
+    "S0..S8": 28592,
+    "S0..S4": 18624,
+    "S0..S2": 13136,
+    "S0+S1": 9392,
+    "S0": 6512,
+    "S0:50%": 3248,
+    "S0:10%": 640,
+    "S0:5%": 320,
+    "S0:1%": 64,
+}
+
+
+def parse_subjects(text, known):
+    """Names of the subjects in `text`, such as `S0..S6+S8` or `*`. Raises ValueError for one not in `known`."""
+    if text == "*":
+        return tuple(known)
+    names = []
+    for part in text.split("+"):
+        ends = re.fullmatch(r"(\D*)(\d+)\.\.(\D*)(\d+)", part)
+        if ends and ends[1] == ends[3] and int(ends[2]) <= int(ends[4]):
+            names += [f"{ends[1]}{i}" for i in range(int(ends[2]), int(ends[4]) + 1)]
+        else:
+            names.append(part)
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ValueError(f"subjects {text!r}: no {', '.join(missing)} in the records, which have {', '.join(known)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _amount(text, instants, crops):
+    """How many crops the amount `text` means, given the number of labelled `instants` and of their `crops`."""
+    if text == "all":
+        return crops
+    if re.fullmatch(r"\d+", text):
+        return int(text)
+    if re.fullmatch(r"\d+(\.\d+)?%", text) and 0 < float(text[:-1]) <= 100:
+        return max(1, math.floor(instants * float(text[:-1]) / 100))
+    raise ValueError(f"scenario amount {text!r}: expected a count, a percentage such as 10%, or all")
+
+
+def _rank(key, camera):
+    return hashlib.blake2b(f"{key}\n{camera}".encode(), digest_size=8).digest()
+
+
+def _ordered_crops(rows):
+    """All crops (key, camera) of the index `rows` so that every instant comes once before any comes twice."""
+    crops = []
+    for row in rows:
+        ranked = sorted((_rank(row["key"], camera), camera) for camera in row["cameras"])
+        crops += [(turn, rank, row["key"], camera) for turn, (rank, camera) in enumerate(ranked)]
+    return [(key, camera) for _, _, key, camera in sorted(crops)]
+
+
+def choose(scenario, index, subjects):
+    """The labels of a scenario: a list of (record key, camera name), in a fixed order.
+
+    Args:
+        scenario: see the module's docstring.
+        index: rows of `manifest.read_index`.
+        subjects: all subjects of the records.
+
+    Raises:
+        ValueError: for a malformed scenario, an unknown subject, one without labels or with fewer than asked for.
+    """
+    names, _, amount = scenario.strip().partition(":")
+    chosen = parse_subjects(names, subjects)
+    rows = [row for row in index if row["labelled"] and row["subject"] in chosen]
+    if not rows:
+        raise ValueError(f"scenario {scenario!r}: the records hold no label of {', '.join(chosen)}")
+    crops = _ordered_crops(rows)
+    count = _amount(amount or "100%", len(rows), len(crops))
+    if not 0 < count <= len(crops):
+        raise ValueError(f"scenario {scenario!r}: asks for {count} labels, the records have {len(crops)}")
+    return crops[:count]

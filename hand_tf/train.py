@@ -1,0 +1,359 @@
+"""Trains one regime.
+
+    python -m hand_tf.train --flagfile=flags/pretrain.flags --data_dir=RECORDS --workdir=RUN
+
+WORKDIR receives flags.txt (replays the run with --flagfile), checkpoints/, history.csv, pictures/, tensorboard/ and, at
+the end, encoder.keras, decoder.keras, pose_head.keras (those that the regime has) and run.json. The same
+command resumes a run that was killed; a finished run is left alone.
+"""
+
+import json
+import os
+import pathlib
+import random
+import sys
+import time
+
+import keras
+from absl import flags
+
+from hand_tf import (
+    checkpoints,
+    command,
+    manifest,
+    models,
+    pipeline,
+    probe,
+    regimes,
+    resnet,
+    scenarios,
+    schema,
+    summaries,
+)
+
+FLAGS = flags.FlagValues()
+_define = {"flag_values": FLAGS}
+
+# --- what to run
+flags.DEFINE_enum("regime", None, list(regimes.REGIMES), "What is trained, and from what.", **_define)
+flags.DEFINE_string("data_dir", None, "Folder of records (tfrecords_tools.build).", **_define)
+flags.DEFINE_string("workdir", None, "Folder of this run.", **_define)
+flags.DEFINE_string("init_from", None, "Workdir of the run to start from (pose_head, finetune).", **_define)
+flags.DEFINE_string("subjects", "S0..S8", "Subjects whose crops may be used without labels; * for all.", **_define)
+flags.DEFINE_string("scenario", None, "Labels that may be used, such as S0:10% (see hand_tf.scenarios).", **_define)
+flags.DEFINE_integer("seed", 0, "Seed of weights, data and augmentation.", **_define)
+# --- length and optimiser
+flags.DEFINE_integer("batch_size", 32, "Triplets, and as many labelled crops, a step.", lower_bound=2, **_define)
+flags.DEFINE_integer("epochs", 100, "Epochs of `steps_per_epoch` steps.", lower_bound=1, **_define)
+flags.DEFINE_integer("steps_per_epoch", 1000, "Steps an epoch.", lower_bound=1, **_define)
+flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate of Adam.", **_define)
+flags.DEFINE_integer("warmup_steps", 0, "Steps of linear warm-up.", **_define)
+flags.DEFINE_enum("decay", "cosine", ["cosine", "none"], "Learning rate after the warm-up.", **_define)
+flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"], "Keras policy.", **_define)
+flags.DEFINE_integer("checkpoint_every", 1, "Epochs between checkpoints.", lower_bound=1, **_define)
+# --- networks
+flags.DEFINE_integer("encoder_width", 64, "Channels of the encoder's first stage; 64 is ResNet-18.", **_define)
+flags.DEFINE_enum(
+    "stem", "imagenet", ["imagenet", "small"], "Encoder's stem; `small` for crops up to 64 px.", **_define
+)
+flags.DEFINE_integer("num_points", 200, "N, points of the latent.", **_define)
+flags.DEFINE_integer("appearance_size", 128, "A, size of the appearance.", **_define)
+flags.DEFINE_integer("decoder_width", 64, "Channels of the decoder's last stage.", **_define)
+flags.DEFINE_integer("decoder_hidden", 0, "Units between points and the first feature map, 0 for none.", **_define)
+flags.DEFINE_bool(
+    "composite", True, "Decode a mask and blend over the background (else: background features).", **_define
+)
+flags.DEFINE_float("latent_dropout", 0.0, "Dropout of the points before they are turned.", **_define)
+flags.DEFINE_integer("head_width", 2048, "Units of a hidden layer of the pose head.", **_define)
+flags.DEFINE_integer("head_depth", 2, "Hidden layers of the pose head.", **_define)
+flags.DEFINE_float("head_dropout", 0.5, "Dropout of the pose head.", **_define)
+# --- losses
+flags.DEFINE_float("pixel_weight", 1.0, "Weight of the pixel loss (Eq. 2).", **_define)
+flags.DEFINE_float("feature_weight", 1.0, "Weight of the feature loss (Eq. 3).", **_define)
+flags.DEFINE_float("pose_weight", 1.0, "Weight of the pose loss, lambda_F (Eq. 4).", **_define)
+flags.DEFINE_string(
+    "perceptual_weights",
+    "imagenet",
+    "Weights of the feature loss: imagenet (downloaded), a .safetensors or .h5 file, random, or none.",
+    **_define,
+)
+flags.DEFINE_float("foreground_weight", 6.0, "Pixel weight where target and background differ.", **_define)
+flags.DEFINE_float("foreground_threshold", 0.04, "Difference, of 0..1, that counts as foreground.", **_define)
+# --- data
+flags.DEFINE_float("min_time_gap", 1.0, "Seconds between t and t'.", **_define)
+flags.DEFINE_float("same_view_share", 0.3, "Share of triplets with i = j.", **_define)
+flags.DEFINE_float(
+    "in_plane_degrees", 0.0, "In-plane rotations of unlabelled views, +-degrees (pretrain_aug).", **_define
+)
+flags.DEFINE_float("colour_strength", 0.0, "Random gains, shared by the views of a triplet.", **_define)
+flags.DEFINE_float("label_in_plane_degrees", 0.0, "In-plane rotations of labelled crops, +-degrees.", **_define)
+flags.DEFINE_float("label_colour_strength", 0.0, "Random gains of labelled crops.", **_define)
+flags.DEFINE_list("scale_jitter", ["0.6", "1.25"], "Labelled crops: range of the side, log-uniform.", **_define)
+flags.DEFINE_float("centre_jitter", 0.06, "Labelled crops: shift of the centre, +-share of the side.", **_define)
+flags.DEFINE_bool("shuffle_rotation", False, "Control experiment: a wrong rotation for every triplet.", **_define)
+# --- what is logged
+flags.DEFINE_string("probe_fit", "S0..S6", "Subjects that fit the pose probe.", **_define)
+flags.DEFINE_string("probe_test", "S7+S8", "Subjects that the pose probe is measured on.", **_define)
+flags.DEFINE_integer("probe_crops", 2000, "Crops that fit the probe; half as many measure it. 0: no probe.", **_define)
+flags.DEFINE_integer("probe_every", 1, "Epochs between probes.", lower_bound=1, **_define)
+flags.DEFINE_integer("pictures_every", 5, "Epochs between pictures.", lower_bound=1, **_define)
+flags.mark_flags_as_required(["regime", "data_dir", "workdir"], flag_values=FLAGS)
+
+# What a resumed run may set otherwise than the run it continues.
+_MAY_CHANGE = {"workdir", "checkpoint_every", "probe_every", "pictures_every"}
+
+
+def main(_):
+    workdir, regime = pathlib.Path(FLAGS.workdir), regimes.REGIMES[FLAGS.regime]
+    data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
+    labels = _labels(regime, data)
+    if _claim(workdir):
+        print(f"{workdir}: this run has finished; nothing to do")
+        return
+    random.seed(FLAGS.seed)  # from which Keras seeds initialisers and dropout
+    keras.mixed_precision.set_global_policy(FLAGS.precision)
+
+    # The order matters: parts first from an earlier run or from scratch, then a checkpoint of this run over them.
+    with strategy().scope():
+        parts = {name: _part(name, data) for name in regime.parts}
+        if regime.labelled and not _from_earlier("pose_head"):
+            parts["pose_head"].get_layer("pose").set_statistics(*pipeline.pose_statistics(labels))
+        model = regimes.wire(regime, parts, FLAGS.latent_dropout)
+        model.compile(_optimizer(), *_losses(regime, data, labels), jit_compile=False)
+    first_epoch = checkpoints.restore(workdir / "checkpoints", model)
+
+    batches = _batches(regime, data, labels, first_epoch)
+    started = time.perf_counter()
+    model.fit(
+        batches,
+        initial_epoch=first_epoch,
+        epochs=FLAGS.epochs,
+        steps_per_epoch=FLAGS.steps_per_epoch,
+        callbacks=_callbacks(regime, parts, data, labels, first_epoch),
+        verbose=0,
+    )
+    _finish(workdir, regime, parts, labels, time.perf_counter() - started)
+
+
+def strategy():
+    """MirroredStrategy over all visible GPUs (or logical CPUs); on other backends than TensorFlow, nothing."""
+    if keras.backend.backend() != "tensorflow":
+        import contextlib
+        import types
+
+        return types.SimpleNamespace(scope=contextlib.nullcontext)
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy()
+
+
+# --- the workdir ----------------------------------------------------------------------------------------------------
+
+
+def _claim(workdir):
+    """Makes `workdir` this run's; True if the run has already finished. Raises ValueError if it is another run's."""
+    path, text = workdir / "flags.txt", FLAGS.flags_into_string()
+    if path.is_file():
+        before, now = (_settings(t) for t in (path.read_text(encoding="utf-8"), text))
+        changed = [
+            n for n in sorted(before.keys() | now.keys()) if before.get(n) != now.get(n) and n not in _MAY_CHANGE
+        ]
+        if changed:
+            name = "regime" if "regime" in changed else changed[0]
+            raise ValueError(
+                f"{path}: belongs to a run with --{name}={before.get(name)}, asked for --{name}={now.get(name)}"
+                f" ({len(changed)} flags differ); use another --workdir"
+            )
+        return (workdir / "run.json").is_file()
+    workdir.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(path, text)
+    return False
+
+
+def _settings(text):
+    lines = (line.lstrip("-").partition("=") for line in text.splitlines() if line.startswith("--"))
+    return {name: value for name, _, value in lines}
+
+
+def _finish(workdir, regime, parts, labels, seconds):
+    """Saves the sub-models and, last, run.json, which marks the run as finished."""
+    for name, part in parts.items():
+        part.trainable = True
+        partial = workdir / f"partial.{name}.keras"
+        part.save(partial)
+        os.replace(partial, workdir / f"{name}.keras")
+    facts = {
+        "regime": regime.name,
+        "scenario": FLAGS.scenario,
+        "labels": 0 if labels is None else len(labels["pose"]),
+        "init_from": FLAGS.init_from,
+        "steps": FLAGS.epochs * FLAGS.steps_per_epoch,
+        "batch_size": FLAGS.batch_size,
+        "seconds": round(seconds, 1),
+        "flags": _settings(FLAGS.flags_into_string()),
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+    }
+    manifest.write_text(workdir / "run.json", json.dumps(facts, indent=1))
+    print(f"{workdir}: finished; next: python -m hand_tf.evaluate --data_dir={FLAGS.data_dir} --run={workdir}")
+
+
+# --- parts of the model ---------------------------------------------------------------------------------------------
+
+
+def _from_earlier(name):
+    return FLAGS.init_from is not None and (pathlib.Path(FLAGS.init_from) / f"{name}.keras").is_file()
+
+
+def _part(name, data):
+    """One sub-model: from the run `init_from` if that has it, otherwise from scratch."""
+    if _from_earlier(name):
+        part = keras.models.load_model(pathlib.Path(FLAGS.init_from) / f"{name}.keras", compile=False, safe_mode=True)
+        if name == "encoder" and part.input.shape[1] != data.crop_size:
+            raise ValueError(
+                f"{FLAGS.init_from}: its encoder reads {part.input.shape[1]} px,"
+                f" the records of {FLAGS.data_dir} hold {data.crop_size} px"
+            )
+        return part
+    latent = {"num_points": FLAGS.num_points, "appearance_size": FLAGS.appearance_size}
+    if name == "encoder":
+        return models.encoder(data.crop_size, width=FLAGS.encoder_width, stem=FLAGS.stem, **latent)
+    if name == "decoder":
+        return models.decoder(
+            data.crop_size, width=FLAGS.decoder_width, hidden=FLAGS.decoder_hidden, composite=FLAGS.composite, **latent
+        )
+    return models.pose_head(
+        FLAGS.num_points, width=FLAGS.head_width, depth=FLAGS.head_depth, dropout=FLAGS.head_dropout
+    )
+
+
+def _optimizer():
+    total = FLAGS.epochs * FLAGS.steps_per_epoch
+    rate = FLAGS.learning_rate
+    if FLAGS.decay == "cosine" or FLAGS.warmup_steps:
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if FLAGS.warmup_steps else rate,
+            max(total - FLAGS.warmup_steps, 1),
+            alpha=0.0 if FLAGS.decay == "cosine" else 1.0,
+            warmup_target=rate if FLAGS.warmup_steps else None,
+            warmup_steps=FLAGS.warmup_steps,
+        )
+    return keras.optimizers.Adam(rate)
+
+
+def _losses(regime, data, labels):
+    feature_model = None
+    if regime.unlabelled and FLAGS.perceptual_weights != "none":
+        feature_model = resnet.feature_model(data.crop_size, FLAGS.perceptual_weights, FLAGS.seed)
+    return regimes.losses(
+        regime,
+        pixel_weight=FLAGS.pixel_weight,
+        feature_weight=FLAGS.feature_weight,
+        pose_weight=FLAGS.pose_weight,
+        feature_model=feature_model,
+        pose_std=None if labels is None else pipeline.pose_statistics(labels)[1],
+    )
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+def _labels(regime, data):
+    """The labels that the scenario allows; checks the flags that belong to the regime."""
+    if regime.needs_init and not FLAGS.init_from:
+        raise ValueError(f"--regime={regime.name} starts from an earlier run: pass its workdir as --init_from")
+    if regime.needs_init and not _from_earlier("encoder"):
+        raise ValueError(f"--init_from={FLAGS.init_from}: no encoder.keras there; has that run finished?")
+    if not regime.labelled:
+        return None
+    if not FLAGS.scenario:
+        raise ValueError(f"--regime={regime.name} learns from labels: say which with --scenario, such as S0:10%")
+    index = manifest.read_index(FLAGS.data_dir)
+    return pipeline.load_labels(FLAGS.data_dir, scenarios.choose(FLAGS.scenario, index, data.subjects), index)
+
+
+def _stream_arguments(first_epoch):
+    return {
+        "batch_size": FLAGS.batch_size,
+        "steps": FLAGS.steps_per_epoch,
+        "seed": FLAGS.seed,
+        "first_epoch": first_epoch,
+    }
+
+
+def _unlabelled(data, first_epoch):
+    return pipeline.unlabelled(
+        FLAGS.data_dir,
+        data,
+        scenarios.parse_subjects(FLAGS.subjects, data.subjects),
+        min_time_gap=FLAGS.min_time_gap,
+        same_view_share=FLAGS.same_view_share,
+        in_plane_degrees=FLAGS.in_plane_degrees,
+        colour_strength=FLAGS.colour_strength,
+        foreground_weight=FLAGS.foreground_weight,
+        foreground_threshold=FLAGS.foreground_threshold,
+        shuffle_rotation=FLAGS.shuffle_rotation,
+        **_stream_arguments(first_epoch),
+    )
+
+
+def _labelled(data, labels, first_epoch):
+    return pipeline.labelled(
+        labels,
+        data.crop_size,
+        in_plane_degrees=FLAGS.label_in_plane_degrees,
+        colour_strength=FLAGS.label_colour_strength,
+        scale_jitter=tuple(float(value) for value in FLAGS.scale_jitter),
+        centre_jitter=FLAGS.centre_jitter,
+        **_stream_arguments(first_epoch),
+    )
+
+
+def _batches(regime, data, labels, first_epoch):
+    if regime.unlabelled and regime.labelled:
+        return pipeline.joint(_unlabelled(data, first_epoch), _labelled(data, labels, first_epoch))
+    return _unlabelled(data, first_epoch) if regime.unlabelled else _labelled(data, labels, first_epoch)
+
+
+# --- callbacks ------------------------------------------------------------------------------------------------------
+
+
+def _probe(encoder, data):
+    """The pose probe's callback, its references printed."""
+    index = manifest.read_index(FLAGS.data_dir)
+    sets = []
+    for subjects, count in ((FLAGS.probe_fit, FLAGS.probe_crops), (FLAGS.probe_test, FLAGS.probe_crops // 2)):
+        every = scenarios.choose(f"{subjects}:all", index, data.subjects)
+        sets.append(probe.decode(pipeline.load_labels(FLAGS.data_dir, every[:count], index)))
+    mean = probe.mean_pose(sets[0]["pose"], sets[1]["pose"])
+    untrained = probe.measure(encoder, *sets)
+    print(f"pose probe on {FLAGS.probe_test}, N-MPJPE mm: mean pose {mean:.1f}, encoder at the start {untrained:.1f}")
+    return summaries.Probe(encoder, *sets, FLAGS.probe_every, {"probe_mean_pose": mean, "probe_start": untrained})
+
+
+def _pictures(regime, parts, data, labels):
+    """Sheets of novel views and of poses, always of the same batch."""
+    draw = {}
+    if regime.unlabelled:
+        triplets = next(iter(_unlabelled(data, 0)))[:2]
+        draw["novel_views"] = lambda: summaries.novel_view_sheet(parts, triplets)
+    if regime.labelled:
+        crops = next(iter(_labelled(data, labels, 0)))[:2]
+        estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
+        draw["poses"] = lambda: summaries.pose_sheet(estimator, crops)
+    return summaries.Pictures(FLAGS.workdir, draw, FLAGS.pictures_every)
+
+
+def _callbacks(regime, parts, data, labels, first_epoch):
+    workdir = pathlib.Path(FLAGS.workdir)
+    wants_probe = regime.unlabelled and FLAGS.probe_crops
+    return [
+        *([_probe(parts["encoder"], data)] if wants_probe else []),
+        _pictures(regime, parts, data, labels),
+        summaries.History(workdir, first_epoch),
+        checkpoints.Checkpoint(workdir / "checkpoints", FLAGS.checkpoint_every),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, FLAGS))

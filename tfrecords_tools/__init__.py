@@ -1,0 +1,1 @@
+"""Camera dumps in, TFRecords out; and the synthetic dome that makes dumps."""

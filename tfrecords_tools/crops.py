@@ -1,0 +1,204 @@
+"""From instants to encoded crops of one camera: which views are kept, how they are cut, and where they wait.
+
+Every crop is the picture of a virtual camera (`hand_tf.geometry`) with one metric side for all views of an instant:
+
+    side = 2 * margin * radius,   radius = max_k |J_k - c| over accepted joints,   c their mean
+
+The background goes through the very same map, so that image and background differ in the hand alone. A view is
+dropped where the hand leaves the frame. One job reads one camera of one sequence once, in order, and leaves a
+*spool*: `<camera>.bin` with encoded pictures and `<camera>.json` that says where they are; records, which come in
+random order, are put together from the spools.
+"""
+
+import collections
+import dataclasses
+import json
+import os
+import pathlib
+
+import cv2
+import numpy as np
+
+from hand_tf import geometry
+from tfrecords_tools import backgrounds, frames, panoptic, tally
+
+MIN_COVERAGE = 0.7  # share of the crop's pixels that must lie in the frame
+_MAX_SHRINK = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraJob:
+    """All that a worker needs for one camera of one sequence.
+
+    `instants` is everything of the sequence, so that positions in it mean the same for all cameras; `samples` maps
+    frames for the background to their hand rectangles.
+    """
+
+    camera: geometry.Camera
+    source: pathlib.Path
+    instants: list[panoptic.HandInstant]
+    samples: dict[int, list[tuple[int, int, int, int]]]
+    crop_size: int
+    margin: float
+    jpeg_quality: int
+    spool: pathlib.Path
+    background: pathlib.Path
+
+
+def crop_of(instant, camera, margin, size):
+    """The virtual view of `instant` from `camera`: `geometry.Crop`. Left hands come mirrored."""
+    side = 2 * margin * instant.radius
+    return geometry.virtual_crop(camera, instant.centre, side, size, mirrored=instant.side == "left")
+
+
+def _reason_to_drop(instant, camera, pixels, margin):
+    """Why `camera` cannot show `instant`, whose joints lie at `pixels` [21, 2], or None."""
+    position = camera.R @ instant.centre + camera.t
+    if position[2] <= 0 or np.linalg.norm(position) < 2 * margin * instant.radius:
+        return "views: hand behind the camera or nearer than the crop is wide"
+    if not geometry.inside(pixels[instant.accepted], camera).all():
+        return "views: a joint leaves the frame"
+    return None
+
+
+def plan_views(instants, camera, margin, size, tally):
+    """[(position in `instants`, Crop)] of the views worth reading a picture for, by frame; others are counted."""
+    if not instants:
+        return []
+    joints = np.stack([instant.joints for instant in instants])
+    pixels = geometry.project(joints.reshape(-1, 3), camera).reshape(*joints.shape[:2], 2)
+    views = []
+    for i in sorted(range(len(instants)), key=lambda i: instants[i].frame):
+        if instants[i].cameras is not None and camera.name not in instants[i].cameras:
+            continue
+        reason = _reason_to_drop(instants[i], camera, pixels[i], margin)
+        if reason:
+            tally.add(reason, f"{instants[i].name} camera {camera.name}")
+        else:
+            views.append((i, crop_of(instants[i], camera, margin, size)))
+    return views
+
+
+def sampling_maps(crop):
+    """The crop's maps, `k` times finer in both directions where one crop pixel spans about `k` pixels of the picture.
+
+    Choice: averaging k x k bilinear samples is anti-aliasing; a single sample a pixel would alias in large pictures.
+    """
+    shrink = np.sqrt(crop.camera.K[0, 0] * crop.camera.K[1, 1]) / crop.K[0, 0]
+    k = int(np.clip(round(shrink), 1, _MAX_SHRINK))
+    # Pixel centres agree: the mean position of the k fine pixels of pixel i is k i + (k-1)/2, as in `intrinsics`.
+    fine = dataclasses.replace(crop, K=geometry.intrinsics(crop.K[0, 0] * k, crop.size * k), size=crop.size * k)
+    return geometry.crop_maps(fine)
+
+
+def coverage(maps):
+    """The share of a crop's pixels that lie in the frame."""
+    return float(np.mean(maps[0] > geometry.OUTSIDE))
+
+
+def render(image, maps, size):
+    """`image` [height, width, 3] through `maps`: [size, size, 3] uint8, 0 outside the frame."""
+    crop = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return crop if len(crop) == size else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def encode(image, quality):
+    """RGB [height, width, 3] uint8 to JPEG bytes, without chroma subsampling: at 64 px it would blur the fingers."""
+    flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    flags += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)[1].tobytes()
+
+
+def _append(file, data):
+    """Appends `data` to the spool; returns (offset, length)."""
+    offset = file.tell()
+    file.write(data)
+    return offset, len(data)
+
+
+def _cut_frame(job, image, views, file, skipped):
+    """Crops all `views` of one picture into the spool; returns [(position, Crop, offset, length)]."""
+    entries = []
+    for i, crop in views:
+        maps = sampling_maps(crop)
+        if coverage(maps) < MIN_COVERAGE:
+            reason = f"views: less than {MIN_COVERAGE:.0%} of the crop lies in the frame"
+            skipped.add(reason, f"{job.instants[i].name} camera {job.camera.name}")
+            continue
+        picture = encode(render(image, maps, crop.size), job.jpeg_quality)
+        entries.append((i, crop, *_append(file, picture)))
+    return entries
+
+
+def _read_once(job, views, file, skipped):
+    """One pass over the camera's pictures: crops into the spool, the background into its cache.
+
+    Returns the entries of `_cut_frame`, the background, and its statistics.
+    """
+    by_frame = collections.defaultdict(list)
+    for view in views:
+        by_frame[job.instants[view[0]].frame].append(view)
+    cached = backgrounds.load(job.background)
+    samples = {} if cached else job.samples
+    entries, scenes, rectangles = [], [], []
+    for frame, image in frames.read(job.source, job.camera, sorted({*by_frame, *samples}), skipped):
+        if image is None:
+            skipped.add("views: picture missing", f"{job.source} frame {frame}", len(by_frame.get(frame, ())))
+            continue
+        if frame in samples:
+            scenes.append(image)
+            rectangles.append(samples[frame])
+        entries += _cut_frame(job, image, by_frame.get(frame, ()), file, skipped)
+    if cached is None and scenes:
+        scene, fallback = backgrounds.masked_median(scenes, rectangles)
+        cached = scene, {"frames": len(scenes), "plain_median_share": fallback / scene[..., 0].size}
+        backgrounds.save(job.background, *cached)
+    return entries, *(cached or (None, {"frames": 0, "plain_median_share": 0.0}))
+
+
+def run_job(job):
+    """Fills the spool of one camera, unless an earlier run finished it."""
+    index = job.spool.with_suffix(".json")
+    if index.is_file():
+        return
+    cv2.setNumThreads(1)  # one worker a core: OpenCV's own threads would fight over them
+    skipped = tally.Tally()
+    views = plan_views(job.instants, job.camera, job.margin, job.crop_size, skipped)
+    partial = job.spool.with_suffix(".bin.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with open(partial, "wb") as file:
+        entries, scene, statistics = _read_once(job, views, file, skipped)
+        rows = []
+        for i, crop, *place in entries:
+            picture = encode(render(scene, sampling_maps(crop), crop.size), job.jpeg_quality)
+            rows.append((i, *place, *_append(file, picture)))
+    os.replace(partial, job.spool)
+    content = {"views": rows, "background": statistics, "skipped": dataclasses.asdict(skipped)}
+    index.with_suffix(".json.partial").write_text(json.dumps(content), encoding="utf-8")
+    os.replace(index.with_suffix(".json.partial"), index)
+
+
+class Spool:
+    """Reads a finished spool: `shows` [n] bool says which instants the camera shows; `skipped` and `background`."""
+
+    def __init__(self, path, instants):
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        self.background = content["background"]
+        self.skipped = tally.Tally(**content["skipped"])
+        self._table = np.full((instants, 4), -1, np.int64)  # a row an instant: offset and length of both pictures
+        rows = np.asarray(content["views"], np.int64).reshape(-1, 5)
+        self._table[rows[:, 0]] = rows[:, 1:]
+        self.shows = self._table[:, 0] >= 0
+        self._file = open(path, "rb")  # noqa: SIM115 (closed by `close`)
+
+    def pictures(self, position):
+        """The encoded crop and background crop of the instant at `position`."""
+        result = []
+        for offset, length in self._table[position].reshape(2, 2):
+            self._file.seek(offset)
+            result.append(self._file.read(length))
+        return result
+
+    def close(self):
+        """Closes the file."""
+        self._file.close()
