@@ -146,13 +146,10 @@ def colour(batch, names, seed, strength):
     return batch | {name: apply(batch[name]) for name in names}
 
 
-def foreground_weight(target, background, weight, threshold):
-    """Pixel weights [batch, H, W]: `weight` where target and background differ by more than `threshold` (of 0..1).
+def moved(target, background, threshold):
+    """Where `target` and `background` [batch, H, W, 3] uint8 differ by more than `threshold` (of 0..1): [batch, H, W].
 
-    # Choice: most of a crop is background that the composite reproduces for free; without the weight the hand is a
-    # rounding error of the loss and the points learn nothing. Never by the predicted alpha, which would learn to
-    # shrink.
+    The hand, and whatever else was not there when the scene was empty; a mask that nobody annotated.
     """
     difference = tf.abs(tf.cast(target, tf.int16) - tf.cast(background, tf.int16))
-    moved = tf.reduce_max(difference, axis=-1) > tf.cast(threshold * 255.0, tf.int16)
-    return tf.where(moved, tf.cast(weight, tf.float32), 1.0)
+    return tf.reduce_max(difference, axis=-1) > tf.cast(threshold * 255.0, tf.int16)

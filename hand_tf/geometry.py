@@ -75,6 +75,8 @@ class Crop:
 def _distort(rays, camera):
     """Pixels [n, 2] of camera-frame `rays` [n, 3]; nan behind the camera and where the distortion folds."""
     rays = np.asarray(rays, np.float64).reshape(-1, 3)
+    if not len(rays):
+        return np.empty((0, 2))
     ahead = rays[:, 2] > 1e-9
     safe = np.where(ahead[:, None], rays, [0.0, 0.0, 1.0])
     pixels, _ = cv2.projectPoints(safe[:, None], np.zeros(3), np.zeros(3), camera.K, camera.dist)
@@ -134,13 +136,15 @@ def crop_maps(crop):
 
     Pixels whose ray leaves the frame, or lies where the distortion is no longer monotonic, map to `OUTSIDE`.
     """
-    columns, rows = np.meshgrid(np.arange(crop.size, dtype=np.float64), np.arange(crop.size, dtype=np.float64))
-    if crop.mirrored:
-        columns = crop.size - 1 - columns
-    rays = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(-1, 3) @ np.linalg.inv(crop.K).T
-    pixels = _distort(rays @ crop.R_virtual, crop.camera)
-    pixels = np.where(inside(pixels, crop.camera)[:, None], pixels, OUTSIDE)
-    return tuple(pixels.reshape(crop.size, crop.size, 2).transpose(2, 0, 1).astype(np.float32))
+    camera, size = crop.camera, (crop.size, crop.size)
+    # Many times faster than projecting every pixel's ray, and the same.
+    maps = cv2.initUndistortRectifyMap(camera.K, camera.dist, crop.R_virtual, crop.K, size, cv2.CV_32FC1)
+    to_ray, span = crop.R_virtual.T @ np.linalg.inv(crop.K), np.arange(crop.size)
+    x, y, z = to_ray[:, 0, None, None] * span + to_ray[:, 1, None, None] * span[:, None] + to_ray[:, 2, None, None]
+    unseen = (z <= 1e-9) | (x**2 + y**2 >= (camera.max_radius * z) ** 2) | ~inside(np.stack(maps, -1), camera)
+    for each in maps:
+        each[unseen] = OUTSIDE
+    return tuple(np.ascontiguousarray(each[:, ::-1]) for each in maps) if crop.mirrored else tuple(maps)
 
 
 def mirror_joints(joints):

@@ -3,6 +3,8 @@
 Notation (rows are points): points `L` [B, N, 3], rotation `R^{i->j} = R_j R_i^T` [B, 3, 3], pose `P` [B, 21, 3] in mm.
 
     RotatePoints          L_j = L_i (R^{i->j})^T                               (Eq. 1)
+    NormalizePoints       L / sqrt(mean_n |L_n|^2)
+    SplatPoints           M_n(u, v) = exp(-|(u, v) - (x_n, y_n)|^2 / 2 sigma^2), and z_n M_n
     CompositeBackground   I = alpha * foreground + (1 - alpha) * background
     NormalizeImage        x = (rgb / 255 - mean) / std
     UnstandardizePose     P = z * std + mean
@@ -36,6 +38,50 @@ class RotatePoints(keras.layers.Layer):
         points, rotation = inputs
         # Paper: Eq. 1
         return ops.matmul(points, ops.swapaxes(rotation, 1, 2))
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class NormalizePoints(keras.layers.Layer):
+    """Points of unit root-mean-square distance from the origin, [batch, N, 3] -> [batch, N, 3].
+
+    It commutes with every rotation, so Eq. 1 still holds, and it takes away the one freedom that a view change cannot
+    see: overall scale, which otherwise differs between samples by a factor and leaves the decoder to undo it.
+    """
+
+    def __init__(self, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+
+    def call(self, points):
+        mean_square = ops.mean(ops.sum(ops.square(points), axis=-1, keepdims=True), axis=1, keepdims=True)
+        return points * ops.rsqrt(mean_square + 1e-6)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class SplatPoints(keras.layers.Layer):
+    """Draws each point as a soft dot at its place in the picture, and once more times its depth.
+
+    `call(points)`: [batch, N, 3] -> maps [batch, size, size, 2 N]. The square of -`extent`..`extent` in x and y fills
+    the map; x is to the right and y down, as in the virtual camera, whose crops show all views at one metric scale.
+    The dots are Gaussians of `sigma` cells.
+    """
+
+    def __init__(self, size, extent=2.5, sigma=1.0, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.size, self.extent, self.sigma = size, extent, sigma
+
+    def call(self, points):
+        cells = ops.arange(self.size, dtype="float32")
+        places = points[..., :2] * (self.size / (2 * self.extent)) + (self.size - 1) / 2
+        away = ops.square((ops.expand_dims(places, -1) - cells) / self.sigma)  # [batch, N, 2, size]
+        near = ops.exp(-0.5 * away)
+        dots = ops.einsum("bnv,bnu->bvun", near[:, :, 1], near[:, :, 0])
+        return ops.concatenate([dots, dots * points[:, None, None, :, 2]], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.size, self.size, 2 * input_shape[1])
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "extent": self.extent, "sigma": self.sigma}
 
 
 @keras.saving.register_keras_serializable("hand_tf")

@@ -4,6 +4,7 @@ Notation: target `I` and image `I'` [B, H, W, 3], feature maps `f_l`, pose `P` a
 standard deviation [21, 3] of the labels.
 
     PixelL1     |I - I'|, mean over channels                            [B, H, W]   (Eq. 2)
+    MaskBCE     -m log m' - (1 - m) log(1 - m'), m from |I - B|         [B, H, W]   (ours)
     FeatureL1   mean_l mean |f_l(I) - f_l(I')|                          [B]         (Eq. 3)
     PoseMSE     |(P - P') / sigma|^2, mean over x, y, z                 [B, 21]     (Eq. 4)
 
@@ -41,6 +42,15 @@ def feature_l1(target, image, feature_model):
         for a, b in zip(wanted, found, strict=True)
     ]
     return sum(differences) / len(differences)
+
+
+def mask_bce(target, mask):
+    """Binary cross-entropy of the mask, target and mask [batch, H, W, 1] in 0..1 -> [batch, H, W].
+
+    # Choice: ours. The target is where the picture differs from the empty scene, which nobody annotated. A silhouette
+    # says where the hand is in the novel view whatever its colour and light, so it teaches geometry first.
+    """
+    return ops.mean(ops.binary_crossentropy(ops.cast(target, "float32"), ops.cast(mask, "float32")), axis=-1)
 
 
 def pose_mse(pose_true, pose_pred, std):
@@ -83,6 +93,21 @@ class PixelL1(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         return pixel_l1(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class MaskBCE(keras.losses.Loss):
+    """`mask_bce` as a loss; `sample_weight` [batch, H, W]."""
+
+    def __init__(self, name="mask_bce", reduction="sum_over_batch_size"):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        _check_weight(self, sample_weight, y_pred.shape[1:3])
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true, y_pred):
+        return mask_bce(y_true, y_pred)
 
 
 @keras.saving.register_keras_serializable("hand_tf")

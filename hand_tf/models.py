@@ -13,11 +13,8 @@ from keras import layers as kl
 
 from hand_tf import layers, resnet, skeleton
 
-# The decoder doubles the resolution three times (Rhodin: 16 px to 128 px).
-_STAGES = 3
 
-
-def encoder(image_size, *, width=64, num_points=200, appearance_size=128, stem="imagenet"):
+def encoder(image_size, *, width=64, num_points=200, appearance_size=128, stem="imagenet", normalize_points=True):
     """A ResNet-18 encoder.
 
     Args:
@@ -25,6 +22,7 @@ def encoder(image_size, *, width=64, num_points=200, appearance_size=128, stem="
         width: channels of the first stage; 64 is ResNet-18.
         num_points, appearance_size: N and A.
         stem: `imagenet`, or `small` (half the down-sampling, for small crops); see `resnet.resnet18`.
+        normalize_points: give the points of every image the same overall scale; see `layers.NormalizePoints`.
     """
     if image_size % 32:
         raise ValueError(f"image_size {image_size}: expected a multiple of 32 px")
@@ -33,6 +31,8 @@ def encoder(image_size, *, width=64, num_points=200, appearance_size=128, stem="
     # Choice: flattened, not averaged: where on the crop a finger is, is what the points are about.
     flat = kl.Flatten(name="flatten")(maps["layer4"])
     points = kl.Reshape((num_points, 3), name="points_3d")(kl.Dense(3 * num_points, name="points_dense")(flat))
+    if normalize_points:
+        points = layers.NormalizePoints(name="normalize_points")(points)
     pooled = kl.GlobalAveragePooling2D(name="pool")(maps["layer4"])
     appearance = kl.Dense(appearance_size, name="appearance_dense")(pooled)
     return keras.Model(image, {"points": points, "appearance": appearance}, name="encoder")
@@ -43,48 +43,71 @@ def _conv_block(x, channels, name):
     return kl.ReLU(name=f"{name}_relu")(layers.BatchNorm(name=f"{name}_bn")(x))
 
 
-def decoder(image_size, *, width=64, num_points=200, appearance_size=128, composite=True, hidden=0):
+def _dense_map(points, size, channels, hidden):
+    """Points to a feature map by fully connected layers, as Rhodin et al. do; `hidden` units between, 0 for none."""
+    x = kl.Flatten(name="flatten")(points)
+    if hidden:
+        x = kl.Dense(hidden, activation="relu", name="hidden")(x)
+    x = kl.Reshape((size, size, channels), name="map")(kl.Dense(size * size * channels, name="to_map")(x))
+    return kl.ReLU(name="map_relu")(layers.BatchNorm(name="map_bn")(x))
+
+
+def decoder(
+    image_size,
+    *,
+    width=64,
+    num_points=200,
+    appearance_size=128,
+    points_to_map="splat",
+    hidden=0,
+    convolutions=2,
+    composite=True,
+):
     """A convolutional decoder of rotated points, appearance and the empty scene.
 
     Args:
         image_size: px, a multiple of 8.
-        width: channels of the last stage; the first has four times as many.
+        width: channels of the last stage; every stage before has twice as many, up to four times.
         num_points, appearance_size: N and A.
+        points_to_map: `dense`, fully connected to a map of image_size / 8 (Rhodin: 16 px to 128 px in three stages);
+            `splat`, drawn where they are on a map of image_size / 4, see `layers.SplatPoints`.
+            # Choice: with `splat` a turned point is a moved dot, which need not be learned.
+        hidden: with `dense`, units of a layer before the map, 0 for none.
+        convolutions: 3x3 convolutions a stage.
         composite: blend the hand over the background with a mask that nobody annotated; otherwise the
             background's features join the last stage, as in Rhodin et al., and there is no mask.
-        hidden: units of a layer before the first feature map, 0 for none.
     """
     points = keras.Input((num_points, 3), name="points")
     appearance = keras.Input((appearance_size,), name="appearance")
     background = keras.Input((image_size, image_size, 3), dtype="uint8", name="background")
     scene = layers.NormalizeImage(scale_only=True, dtype="float32", name="scale_background")(background)
 
-    start, channels = image_size // 2**_STAGES, 4 * width
-    x = kl.Flatten(name="flatten")(points)
-    if hidden:
-        x = kl.Dense(hidden, activation="relu", name="hidden")(x)
-    x = kl.Dense(start * start * channels, name="to_map")(x)
-    x = kl.ReLU(name="map_relu")(layers.BatchNorm(name="map_bn")(kl.Reshape((start, start, channels), name="map")(x)))
-    look = kl.RepeatVector(start * start, name="tile")(kl.Dense(channels // 2, name="look")(appearance))
-    x = kl.Concatenate(name="with_appearance")([x, kl.Reshape((start, start, channels // 2), name="look_map")(look)])
+    stages = 2 if points_to_map == "splat" else 3
+    start = image_size // 2**stages
+    if points_to_map == "splat":
+        x = layers.SplatPoints(start, name="splat")(points)
+    else:
+        x = _dense_map(points, start, 4 * width, hidden)
+    # Rhodin: the appearance is the same everywhere on the first map.
+    look = kl.Dense(2 * width, activation="relu", name="look")(appearance)
+    look = kl.Reshape((start, start, 2 * width), name="look_map")(kl.RepeatVector(start * start, name="tile")(look))
+    x = kl.Concatenate(name="with_appearance")([x, look])
 
-    x = _conv_block(x, channels, "stage0")
-    for stage in range(1, _STAGES + 1):
-        x = kl.UpSampling2D(interpolation="bilinear", name=f"up{stage}")(x)
-        x = _conv_block(x, channels // 2 ** (stage - 1), f"stage{stage}a")
-        if stage == _STAGES and not composite:
-            x = kl.Concatenate(name="with_background")([x, _conv_block(scene, width, "background")])
-        x = _conv_block(x, channels // 2 ** (stage - 1), f"stage{stage}b")
+    for stage in range(stages + 1):
+        channels = width * min(4, 2 ** (stages - stage))
+        if stage:
+            x = kl.UpSampling2D(interpolation="bilinear", name=f"up{stage}")(x)
+        for i in range(convolutions):
+            if stage == stages and i == convolutions - 1 and not composite:
+                x = kl.Concatenate(name="with_background")([x, _conv_block(scene, width, "background")])
+            x = _conv_block(x, channels, f"stage{stage}.{i}")
 
     foreground = kl.Conv2D(3, 1, activation="sigmoid", dtype="float32", name="foreground")(x)
-    if not composite:
-        outputs = {"image": foreground}
-    else:
+    outputs = {"image": foreground}
+    if composite:
         mask = kl.Conv2D(1, 1, activation="sigmoid", dtype="float32", name="mask")(x)
-        outputs = {
-            "image": layers.CompositeBackground(dtype="float32", name="composite")([foreground, mask, scene]),
-            "mask": mask,
-        }
+        blended = layers.CompositeBackground(dtype="float32", name="composite")([foreground, mask, scene])
+        outputs = {"image": blended, "mask": mask}
     return keras.Model({"points": points, "appearance": appearance, "background": background}, outputs, name="decoder")
 
 
@@ -117,11 +140,11 @@ def _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout):
     rotated = layers.RotatePoints(name="rotate")([points, inputs["rotation"]])  # Paper: Eq. 1
     decoded = decoder_model({"points": rotated, "appearance": appearance, "background": inputs["background"]})
     # One picture under two names, because each loss has a name of its own.
-    return {"image": decoded["image"], "features": kl.Identity(dtype="float32", name="features")(decoded["image"])}
+    return decoded | {"features": kl.Identity(dtype="float32", name="features")(decoded["image"])}
 
 
 def novel_view(encoder_model, decoder_model, latent_dropout=0.0):
-    """source, reference, rotation, background -> image, features (the same picture, for the feature loss)."""
+    """source, reference, rotation, background -> image, features (the same, for the feature loss), and the mask."""
     inputs = _view_inputs(encoder_model.input.shape[1])
     outputs = _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout)
     return keras.Model(inputs, outputs, name="novel_view")

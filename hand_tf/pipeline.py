@@ -6,11 +6,13 @@ triplet uses are decoded. Every stream is infinite, cut into epochs of `steps` b
 (seed, epoch): a resumed run sees exactly what the uninterrupted one saw.
 
     unlabelled   x = {source, reference, rotation, background}
-                 y = {image, features}: the target          w = {image}: foreground weights
+                 y = {image, features}: the target, {mask}: where it differs from the background
+                 w = {image}: foreground weights
     labelled     x = {source}     y = {pose}                w = {pose}: accepted joints
     joint        both, the labelled image as x["labelled"]
 """
 
+import contextlib
 import pathlib
 
 import numpy as np
@@ -30,6 +32,16 @@ def _salted(seed, *salts):
     for salt in salts:
         state = tf.random.experimental.stateless_fold_in(state, tf.cast(salt, tf.int64))
     return tf.random.stateless_uniform([], state, 0, 2**31 - 1, tf.int64)
+
+
+@contextlib.contextmanager
+def damage_named(records, data):
+    """Turns TensorFlow's DataLossError into a ValueError that names the damaged shards of `records`."""
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        names = ", ".join(manifest.damaged(records, data)) or "a shard"
+        raise ValueError(f"{records}: {names} is damaged (its SHA-256 is not the manifest's); build again") from error
 
 
 # --- triplets -------------------------------------------------------------------------------------------------------
@@ -161,7 +173,8 @@ def unlabelled(
         same_view_share: share of triplets with i = j, plain auto-encoding.
         in_plane_degrees: source, target and reference turn independently by up to this angle (`pretrain_aug`).
         colour_strength: see `augment.colour`.
-        foreground_weight, foreground_threshold: see `augment.foreground_weight`.
+        foreground_weight: of the pixels in which target and background differ by more than foreground_threshold
+            (of 0..1); the rest weigh 1.
         shuffle_rotation: control only: gives each triplet the rotation of another one of its batch.
 
     Returns:
@@ -178,12 +191,13 @@ def unlabelled(
             batch = augment.colour(batch, images, batch_seed, colour_strength)
         if shuffle_rotation:
             batch = batch | {"rotation": tf.roll(batch["rotation"], 1, 0)}
-        weights = augment.foreground_weight(
-            batch["target"], batch["background"], foreground_weight, foreground_threshold
-        )
+        moved = augment.moved(batch["target"], batch["background"], foreground_threshold)
         x = {name: batch[name] for name in ("source", "reference", "rotation", "background")}
-        y = {"image": batch["target"], "features": batch["target"]}
-        return x, y, {"image": weights, "features": tf.ones([batch_size])}
+        y = {"image": batch["target"], "features": batch["target"], "mask": moved[..., None]}
+        # Choice: most of a crop is background, which the composite gives for free; unweighted, the hand would be a
+        # rounding error of the loss. Never weighted by the predicted mask, which would learn to shrink.
+        weights = 1.0 + (foreground_weight - 1.0) * tf.cast(moved, tf.float32)
+        return x, y, {"image": weights, "features": tf.ones([batch_size]), "mask": tf.ones_like(weights)}
 
     stream = _epochs(
         lambda turn: _undecoded_triplets(groups, min_frames, same_view_share, turn),

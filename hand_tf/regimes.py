@@ -59,17 +59,22 @@ def wire(regime, parts, latent_dropout=0.0):
     return models.pose_estimator(parts["encoder"], parts["pose_head"], frozen_encoder="encoder" in regime.frozen)
 
 
-def losses(regime, *, pixel_weight=1.0, feature_weight=1.0, pose_weight=1.0, feature_model=None, pose_std=None):
+def losses(
+    regime, *, pixel_weight=1.0, mask_weight=0.0, feature_weight=1.0, pose_weight=1.0, feature_model=None, pose_std=None
+):
     """Losses and their weights for the outputs of `wire(regime)`: (losses, weights), two dicts by output name.
 
     Args:
         pixel_weight, feature_weight, pose_weight: weights of Eq. 2, Eq. 3 (w_f) and Eq. 4 (lambda_F).
+        mask_weight: of the mask against |target - background|; 0 leaves it out. Needs a compositing decoder.
         feature_model: from `resnet.feature_model`; None leaves the feature loss out.
         pose_std: standard deviation [21, 3] mm of the labels; needed where the regime has labels.
     """
     chosen, weights = {}, {}
     if regime.unlabelled:
         chosen["image"], weights["image"] = hand_losses.PixelL1(), pixel_weight
+        if mask_weight:
+            chosen["mask"], weights["mask"] = hand_losses.MaskBCE(), mask_weight
         if feature_model is not None:
             chosen["features"], weights["features"] = hand_losses.FeatureL1(feature_model), feature_weight
     if regime.labelled:

@@ -7,6 +7,7 @@ joints and camera centres `M X`, so that `pose = (joints - joints[0]) @ rotation
 
 import os
 
+import numpy as np
 import tensorflow as tf
 
 from hand_tf import skeleton
@@ -46,7 +47,7 @@ def _feature(value, dtype):
         values = [value] if isinstance(value, str | bytes) else list(value)
         values = [item.encode() if isinstance(item, str) else item for item in values]
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
-    flat = tf.reshape(tf.cast(value, dtype), [-1]).numpy()
+    flat = np.asarray(value, dtype.as_numpy_dtype).ravel()
     if dtype == tf.int64:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=flat))
     return tf.train.Feature(float_list=tf.train.FloatList(value=flat))

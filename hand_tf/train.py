@@ -7,14 +7,18 @@ the end, encoder.keras, decoder.keras, pose_head.keras (those that the regime ha
 command resumes a run that was killed; a finished run is left alone.
 """
 
+import contextlib
+import functools
 import json
 import os
 import pathlib
 import random
 import sys
 import time
+import types
 
 import keras
+import tensorflow as tf
 from absl import flags
 
 from hand_tf import (
@@ -58,8 +62,11 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("num_points", 200, "N, points of the latent.", **_define)
 flags.DEFINE_integer("appearance_size", 128, "A, size of the appearance.", **_define)
+flags.DEFINE_bool("normalize_points", True, "Give the points of every image the same overall scale.", **_define)
 flags.DEFINE_integer("decoder_width", 64, "Channels of the decoder's last stage.", **_define)
-flags.DEFINE_integer("decoder_hidden", 0, "Units between points and the first feature map, 0 for none.", **_define)
+flags.DEFINE_enum("points_to_map", "splat", ["splat", "dense"], "How the decoder sees the points.", **_define)
+flags.DEFINE_integer("decoder_hidden", 0, "Units between points and a `dense` first map, 0 for none.", **_define)
+flags.DEFINE_integer("decoder_convolutions", 2, "Convolutions of a stage of the decoder.", **_define)
 flags.DEFINE_bool(
     "composite", True, "Decode a mask and blend over the background (else: background features).", **_define
 )
@@ -69,6 +76,7 @@ flags.DEFINE_integer("head_depth", 2, "Hidden layers of the pose head.", **_defi
 flags.DEFINE_float("head_dropout", 0.5, "Dropout of the pose head.", **_define)
 # --- losses
 flags.DEFINE_float("pixel_weight", 1.0, "Weight of the pixel loss (Eq. 2).", **_define)
+flags.DEFINE_float("mask_weight", 0.5, "Weight of the mask against |target - background|; 0: none.", **_define)
 flags.DEFINE_float("feature_weight", 1.0, "Weight of the feature loss (Eq. 3).", **_define)
 flags.DEFINE_float("pose_weight", 1.0, "Weight of the pose loss, lambda_F (Eq. 4).", **_define)
 flags.DEFINE_string(
@@ -104,8 +112,13 @@ _MAY_CHANGE = {"workdir", "checkpoint_every", "probe_every", "pictures_every"}
 
 
 def main(_):
-    workdir, regime = pathlib.Path(FLAGS.workdir), regimes.REGIMES[FLAGS.regime]
+    """Trains the regime of the flags; see the module's docstring."""
     data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
+    with pipeline.damage_named(FLAGS.data_dir, data):
+        _train(pathlib.Path(FLAGS.workdir), regimes.REGIMES[FLAGS.regime], data)
+
+
+def _train(workdir, regime, data):
     labels = _labels(regime, data)
     if _claim(workdir):
         print(f"{workdir}: this run has finished; nothing to do")
@@ -120,9 +133,8 @@ def main(_):
             parts["pose_head"].get_layer("pose").set_statistics(*pipeline.pose_statistics(labels))
         model = regimes.wire(regime, parts, FLAGS.latent_dropout)
         model.compile(_optimizer(), *_losses(regime, data, labels), jit_compile=False)
-    first_epoch = checkpoints.restore(workdir / "checkpoints", model)
+    batches = _batches(regime, data, labels, first_epoch := checkpoints.restore(workdir / "checkpoints", model))
 
-    batches = _batches(regime, data, labels, first_epoch)
     started = time.perf_counter()
     model.fit(
         batches,
@@ -130,20 +142,17 @@ def main(_):
         epochs=FLAGS.epochs,
         steps_per_epoch=FLAGS.steps_per_epoch,
         callbacks=_callbacks(regime, parts, data, labels, first_epoch),
+        shuffle=False,
         verbose=0,
     )
     _finish(workdir, regime, parts, labels, time.perf_counter() - started)
 
 
+@functools.cache  # one a process: several would crash in their collectives
 def strategy():
     """MirroredStrategy over all visible GPUs (or logical CPUs); on other backends than TensorFlow, nothing."""
     if keras.backend.backend() != "tensorflow":
-        import contextlib
-        import types
-
         return types.SimpleNamespace(scope=contextlib.nullcontext)
-    import tensorflow as tf
-
     return tf.distribute.MirroredStrategy()
 
 
@@ -217,10 +226,22 @@ def _part(name, data):
         return part
     latent = {"num_points": FLAGS.num_points, "appearance_size": FLAGS.appearance_size}
     if name == "encoder":
-        return models.encoder(data.crop_size, width=FLAGS.encoder_width, stem=FLAGS.stem, **latent)
+        return models.encoder(
+            data.crop_size,
+            width=FLAGS.encoder_width,
+            stem=FLAGS.stem,
+            normalize_points=FLAGS.normalize_points,
+            **latent,
+        )
     if name == "decoder":
         return models.decoder(
-            data.crop_size, width=FLAGS.decoder_width, hidden=FLAGS.decoder_hidden, composite=FLAGS.composite, **latent
+            data.crop_size,
+            width=FLAGS.decoder_width,
+            points_to_map=FLAGS.points_to_map,
+            hidden=FLAGS.decoder_hidden,
+            convolutions=FLAGS.decoder_convolutions,
+            composite=FLAGS.composite,
+            **latent,
         )
     return models.pose_head(
         FLAGS.num_points, width=FLAGS.head_width, depth=FLAGS.head_depth, dropout=FLAGS.head_dropout
@@ -248,6 +269,7 @@ def _losses(regime, data, labels):
     return regimes.losses(
         regime,
         pixel_weight=FLAGS.pixel_weight,
+        mask_weight=FLAGS.mask_weight if FLAGS.composite else 0.0,
         feature_weight=FLAGS.feature_weight,
         pose_weight=FLAGS.pose_weight,
         feature_model=feature_model,

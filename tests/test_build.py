@@ -117,7 +117,7 @@ def test_workers_do_not_change_a_byte(built, dump, tmp_path):
     assert contents(tmp_path / "out") == contents(built)
 
 
-def test_a_build_that_was_stopped_continues_to_the_same_bytes(built, dump, tmp_path, monkeypatch):
+def test_a_build_that_was_stopped_continues_to_the_same_bytes(built, dump, tmp_path):
     output = tmp_path / "out"
     shutil.copytree(built, output)
     victim = sorted(output.glob("*.tfrecord"))[2]
@@ -129,6 +129,11 @@ def test_a_build_that_was_stopped_continues_to_the_same_bytes(built, dump, tmp_p
     assert contents(output) == contents(built)
     assert all(path.stat().st_mtime_ns == time for path, time in others.items())  # finished shards are left alone
     assert load(output).report["records"] == 16
+
+
+def test_finished_records_are_not_built_again(built, dump, monkeypatch):
+    monkeypatch.setattr(build, "cut_crops", lambda jobs, workers: pytest.fail("a camera was read again"))
+    assert build.run(options(dump, built)) == load(built).report
 
 
 def test_a_build_that_died_while_cutting_keeps_the_finished_cameras(built, dump, tmp_path, monkeypatch):
@@ -153,7 +158,7 @@ def test_a_build_that_died_while_cutting_keeps_the_finished_cameras(built, dump,
 
 def test_a_shard_that_cannot_be_written_does_not_appear(dump, tmp_path, monkeypatch):
     def full(record):
-        raise OSError("No space left on device")
+        raise tf.errors.ResourceExhaustedError(None, None, "out: No space left on device")
 
     monkeypatch.setattr(schema, "encode", full)
     with pytest.raises(OSError, match="No space left"):
@@ -196,17 +201,17 @@ def test_bad_frames_and_cameras_are_left_out_and_counted(tmp_path):
     for name in ("00_00", "00_02"):
         (folder / "hdImgs" / name / f"{name}_00000005.jpg").unlink()
     tiny_dump.write_hands(folder, 40, [{"id": 0, "right_hand": tiny_dump.hand_json(tiny_dump.joints_at(1, "right"))}])
-    report, skipped = build.run(options(folder, tmp_path / "out"))
+    report = build.run(options(folder, tmp_path / "out"))
     assert report["records"] == 7 and report["views"] == 20 and report["instants"] == 9
-    assert skipped.counts == {
+    assert {reason: skip["count"] for reason, skip in report["skipped"].items()} == {
         "cameras: listed, but no video and no images": 1,
         "frames: damaged image": 1,
         "frames: no image of that number": 5,
         "views: picture missing": 6,
         "instants: fewer than 2 views": 2,
     }
-    assert "07_11" in skipped.first["cameras: listed, but no video and no images"]
-    assert load(tmp_path / "out").report["skipped"]["views: picture missing"]["count"] == 6
+    assert "07_11" in report["skipped"]["cameras: listed, but no video and no images"]["first"]
+    assert load(tmp_path / "out").report == report
 
 
 def test_subsets_by_hand_frame_and_camera(dump, tmp_path):
@@ -231,7 +236,7 @@ def test_hands_without_joints_become_unlabelled_records(tmp_path):
         pixels = geometry.project(tiny_dump.joints_at(frame, "right"), camera)
         rows.append((frame, camera.name, 0, "right", *pixels.min(0), *(np.ptp(pixels, axis=0) + 1)))
     tiny_dump.write_csv(folder / "boxes.csv", boxes.COLUMNS, rows)
-    report, _ = build.run(options(folder, tmp_path / "out"))
+    report = build.run(options(folder, tmp_path / "out"))
     assert (report["records"], report["labelled"]) == (8, 6)
     unlabelled = [row["key"] for row in manifest.read_index(tmp_path / "out") if not row["labelled"]]
     assert sorted(unlabelled) == ["pose1/pose1/right/00000002", "pose1/pose1/right/00000004"]

@@ -8,7 +8,7 @@ order: one a hand and instant, with all its views. A build that was stopped cont
 flags. The last lines say what was kept, what was left out and why; the manifest holds the same report.
 """
 
-import concurrent.futures
+import concurrent.futures.process
 import dataclasses
 import json
 import multiprocessing
@@ -125,7 +125,7 @@ def flags_of(options):
 def cut_crops(jobs, workers):
     """Runs all jobs on `workers` processes (0: one a core), each of which reads one camera at a time."""
     workers = min(workers or os.cpu_count(), len(jobs))
-    bar = {"total": len(jobs), "desc": "cameras", "unit": "camera"}
+    bar = {"total": len(jobs), "desc": "cameras", "unit": "camera", "disable": None}
     if workers == 1:
         for job in tqdm(jobs, **bar):
             crops.run_job(job)
@@ -137,9 +137,10 @@ def cut_crops(jobs, workers):
         try:
             for done in tqdm(concurrent.futures.as_completed(running), **bar):
                 done.result()
-        except BaseException:
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise OSError("a worker died, perhaps for want of memory: take fewer --workers and start again") from error
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _write_records(dumps, jobs, options, skipped):
@@ -154,7 +155,7 @@ def _write_records(dumps, jobs, options, skipped):
             scenes[f"{sequence.name}/{camera.name}"] = spool.background
         members = shards.group_instants(sequence, spools, options.min_views, skipped)
         total = sum(map(len, members.values()))
-        with tqdm(total=total, desc=sequence.name, unit="record") as progress:
+        with tqdm(total=total, desc=sequence.name, unit="record", disable=None) as progress:
             for name, positions in members.items():
                 group, rows = shards.write_group(sequence, spools, name, positions, options, progress)
                 groups.append(group)
@@ -183,7 +184,7 @@ def _report(groups, scenes, dumps, skipped, seconds):
 
 
 def run(options):
-    """Builds the records; returns the `manifest.Manifest`'s report as a dict.
+    """Builds the records, unless they are there already; returns the manifest's report.
 
     Raises FileNotFoundError or ValueError with one line for input that cannot be used, OSError for a full disk.
     """
@@ -193,6 +194,10 @@ def run(options):
     if max(rates) > 1.01 * min(rates):
         raise ValueError(f"--input: sequences differ in frames per second ({min(rates):g} and {max(rates):g})")
     claim_output(options, dumps)
+    from hand_tf import schema  # brings TensorFlow, which the workers can do without
+
+    if (options.output / manifest.MANIFEST).is_file():
+        return manifest.load(options.output, schema.SCHEMA_VERSION).report
     jobs = {sequence.name: camera_jobs(sequence, options) for sequence in dumps}
     cut_crops([job for group in jobs.values() for job in group], options.workers)
     groups, index, scenes = _write_records(dumps, jobs, options, skipped)
@@ -200,19 +205,18 @@ def run(options):
         raise ValueError("no instant is left: " + "; ".join(line.strip() for line in skipped.lines()))
     report = _report(groups, scenes, dumps, skipped, time.monotonic() - start)
     cameras = {sequence.name: [camera.name for camera in sequence.cameras] for sequence in dumps}
-    from hand_tf import schema
-
     content = manifest.Manifest(
         schema.SCHEMA_VERSION, options.crop_size, rates[0], cameras, flags_of(options), report, "", tuple(groups)
     )
     manifest.write(options.output, content, index)
     shutil.rmtree(options.output / "work" / "spool")
-    return report, skipped
+    return report
 
 
-def _print(report, skipped, output):
-    print("Left out:" if skipped.counts else "Nothing was left out.")
-    print("\n".join(skipped.lines()))
+def _print(report, output):
+    print("Left out:" if report["skipped"] else "Nothing was left out.")
+    for reason, skip in sorted(report["skipped"].items(), key=lambda item: -item[1]["count"]):
+        print(f"{skip['count']:>8}  {reason} (first: {skip['first']})")
     poor = [name for name, scene in report["backgrounds"].items() if scene["plain_median_share"] > 0]
     if poor:
         worst = max(poor, key=lambda name: report["backgrounds"][name]["plain_median_share"])
@@ -233,7 +237,7 @@ def main(arguments):
     values = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Options)}
     values |= {"input": tuple(values["input"]), "cameras": tuple(values["cameras"])}
     options = Options(**values | {"output": pathlib.Path(values["output"])})
-    _print(*run(options), options.output)
+    _print(run(options), options.output)
 
 
 if __name__ == "__main__":

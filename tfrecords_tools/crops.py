@@ -19,7 +19,7 @@ import pathlib
 import cv2
 import numpy as np
 
-from hand_tf import geometry
+from hand_tf import geometry, manifest
 from tfrecords_tools import backgrounds, frames, panoptic, tally
 
 MIN_COVERAGE = 0.7  # share of the crop's pixels that must lie in the frame
@@ -166,16 +166,20 @@ def run_job(job):
     views = plan_views(job.instants, job.camera, job.margin, job.crop_size, skipped)
     partial = job.spool.with_suffix(".bin.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    with open(partial, "wb") as file:
-        entries, scene, statistics = _read_once(job, views, file, skipped)
-        rows = []
-        for i, crop, *place in entries:
-            picture = encode(render(scene, sampling_maps(crop), crop.size), job.jpeg_quality)
-            rows.append((i, *place, *_append(file, picture)))
-    os.replace(partial, job.spool)
-    content = {"views": rows, "background": statistics, "skipped": dataclasses.asdict(skipped)}
-    index.with_suffix(".json.partial").write_text(json.dumps(content), encoding="utf-8")
-    os.replace(index.with_suffix(".json.partial"), index)
+    try:
+        with open(partial, "wb") as file:
+            entries, scene, statistics = _read_once(job, views, file, skipped)
+            rows = []
+            for i, crop, *place in entries:
+                picture = encode(render(scene, sampling_maps(crop), crop.size), job.jpeg_quality)
+                rows.append((i, *place, *_append(file, picture)))
+        os.replace(partial, job.spool)
+        manifest.write_text(
+            index, json.dumps({"views": rows, "background": statistics, "skipped": dataclasses.asdict(skipped)})
+        )
+    except OSError as error:
+        error.filename = error.filename or str(partial)  # a full disk is reported without a name
+        raise
 
 
 class Spool:

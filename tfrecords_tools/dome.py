@@ -27,10 +27,24 @@ import time
 import cv2
 import numpy as np
 import tqdm
-from absl import app, flags
+from absl import flags
 
-from hand_tf import geometry, skeleton
+from hand_tf import command, geometry, skeleton
 from tfrecords_tools import dome_hand, dome_motion, dome_scene
+
+FLAGS = flags.FlagValues()
+_define = {"flag_values": FLAGS}
+flags.DEFINE_string("output", None, "Folder that receives the sequences and subjects.csv.", required=True, **_define)
+flags.DEFINE_integer("subjects", 11, "People: S0, S1, ...", lower_bound=1, **_define)
+flags.DEFINE_integer("frames", 400, "Instants per subject.", lower_bound=1, **_define)
+flags.DEFINE_float("fps", 29.97, "Instants per second of motion.", lower_bound=0.1, **_define)
+flags.DEFINE_integer("num_cameras", 8, "Cameras of the dome.", lower_bound=2, upper_bound=99, **_define)
+flags.DEFINE_integer("image_size", 256, "Width and height of the pictures, px.", lower_bound=32, **_define)
+flags.DEFINE_enum("hands", "right", ["right", "both"], "The right hand, or a left one beside it too.", **_define)
+flags.DEFINE_enum("format", "images", ["images", "videos"], "JPEG files, or one mp4 per camera.", **_define)
+flags.DEFINE_integer("jpeg_quality", 95, "JPEG quality.", lower_bound=1, upper_bound=100, **_define)
+flags.DEFINE_integer("seed", 0, "Decides people, motion, cameras, scenes and noise.", lower_bound=0, **_define)
+flags.DEFINE_integer("workers", os.cpu_count(), "Processes; does not change the output.", lower_bound=1, **_define)
 
 # Like the paper's three Panoptic sequences: S0..S4 and S5..S8 to train on, the rest to test on.
 SEQUENCES = (("dome_pose1", 0, 5), ("dome_pose2", 5, 9), ("dome_pose3", 9, None))
@@ -263,7 +277,7 @@ def write(output, sequences, workers=1, progress=False):
             folder = output / f"{sequence.name}.partial"
             jobs = _prepare(sequence, folder)
             done = map(_run, jobs) if pool is None else pool.imap_unordered(_run, jobs)
-            for count in tqdm.tqdm(done, sequence.name, len(jobs), unit="job", disable=not progress):
+            for count in tqdm.tqdm(done, sequence.name, len(jobs), unit="job", disable=None if progress else True):
                 images += count
             (folder / "dome.json").write_text(json.dumps(dataclasses.asdict(sequence), indent=1))
             os.replace(folder, output / sequence.name)
@@ -275,37 +289,18 @@ def write(output, sequences, workers=1, progress=False):
     return images
 
 
-def _define_flags():
-    flags.DEFINE_string("output", None, "Folder that receives the sequences and subjects.csv.", required=True)
-    flags.DEFINE_integer("subjects", 11, "People: S0, S1, ...", lower_bound=1)
-    flags.DEFINE_integer("frames", 400, "Instants per subject.", lower_bound=1)
-    flags.DEFINE_float("fps", 29.97, "Instants per second of motion.", lower_bound=0.1)
-    flags.DEFINE_integer("num_cameras", 8, "Cameras of the dome.", lower_bound=2, upper_bound=99)
-    flags.DEFINE_integer("image_size", 256, "Width and height of the pictures, px.", lower_bound=32)
-    flags.DEFINE_enum("hands", "right", ["right", "both"], "The right hand, or a left one beside it too.")
-    flags.DEFINE_enum("format", "images", ["images", "videos"], "JPEG files, or one mp4 per camera.")
-    flags.DEFINE_integer("jpeg_quality", 95, "JPEG quality.", lower_bound=1, upper_bound=100)
-    flags.DEFINE_integer("seed", 0, "Decides people, motion, cameras, scenes and noise.", lower_bound=0)
-    flags.DEFINE_integer("workers", os.cpu_count(), "Processes; does not change the output.", lower_bound=1)
-
-
-def main(argv):
+def main(arguments):
     """The command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}")
-    F, start = flags.FLAGS, time.time()
-    fields = {field.name for field in dataclasses.fields(Sequence)} - {"name", "index", "subjects"}
-    sequences = plan(subjects=F.subjects, **{name: F[name].value for name in fields})
-    try:
-        images = write(F.output, sequences, F.workers, progress=True)
-    except (ValueError, OSError) as error:
-        sys.exit(f"dome: {error}")
+    if arguments:
+        raise ValueError(f"unexpected argument {arguments[0]!r}: the folder is given by --output")
+    start, fields = time.time(), {field.name for field in dataclasses.fields(Sequence)} - {"name", "index", "subjects"}
+    sequences = plan(subjects=FLAGS.subjects, **{name: FLAGS[name].value for name in fields})
+    images = write(FLAGS.output, sequences, FLAGS.workers, progress=True)
     seconds = time.time() - start
-    size = sum(path.stat().st_size for path in pathlib.Path(F.output).rglob("*") if path.is_file())
-    print(f"{images} images in {seconds:.1f} s ({images / seconds:.0f} images/s); {F.output} holds {size / 1e6:.0f} MB")
-    print(f"next: python -m tfrecords_tools.build --input={F.output} --output=RECORDS")
+    size = sum(path.stat().st_size for path in pathlib.Path(FLAGS.output).rglob("*") if path.is_file())
+    print(f"{images} images in {seconds:.1f} s ({images / seconds:.0f} images/s); {FLAGS.output}: {size / 1e6:.0f} MB")
+    print(f"next: python -m tfrecords_tools.build --input={FLAGS.output} --output=RECORDS --fps={FLAGS.fps:g}")
 
 
 if __name__ == "__main__":
-    _define_flags()
-    app.run(main)
+    sys.exit(command.run(main, FLAGS))

@@ -20,6 +20,7 @@ import pathlib
 import re
 
 import numpy as np
+from tqdm import tqdm
 
 from hand_tf import geometry, skeleton
 
@@ -247,7 +248,8 @@ def read_hands(sequence_dir, min_score, max_error, subject_of, tally):
     """
     sequence_dir = pathlib.Path(sequence_dir)
     instants, occupied, palms, seen = [], {}, [], set()
-    for frame, path in hand_files(sequence_dir):
+    files = tqdm(hand_files(sequence_dir), desc=f"{sequence_dir.name}: hands", unit="file", leave=False, disable=None)
+    for frame, path in files:
         hands = _hands(path, min_score, max_error, tally)
         if hands is None:
             continue

@@ -13,6 +13,7 @@ import hashlib
 import math
 
 import numpy as np
+import tensorflow as tf
 
 from hand_tf import geometry, manifest, schema, skeleton
 from tfrecords_tools import crops
@@ -94,7 +95,10 @@ def write_group(sequence, spools, name, positions, options, progress):
     for file, part in shard_slices(name, positions, options.records_per_shard, options.seed):
         path = options.output / file
         if not path.is_file():
-            schema.write_shard(str(path), _serialized(sequence, spools, part, options.margin, options.crop_size))
+            try:
+                schema.write_shard(str(path), _serialized(sequence, spools, part, options.margin, options.crop_size))
+            except tf.errors.OpError as error:  # a full disk, in TensorFlow's words
+                raise OSError(f"cannot write: {error.message}") from error
         shards.append(manifest.describe_shard(str(path), len(part)))
         index += _index_rows(sequence, spools, file, part)
         progress.update(len(part))

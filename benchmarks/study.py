@@ -1,0 +1,89 @@
+"""Trains and measures a grid of regimes and scenarios, and reports it as a Table 1.
+
+    python -m benchmarks.study --data_dir=RECORDS --output=STUDY --sizes=flags/demo.flags \
+        --grid="pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4 = supervised, pose_head"
+
+The grid is a list of cells apart by `;`: a flagfile's name alone (pretrain, pretrain_aug), or a scenario, `=` and the
+flagfiles to run on it. pose_head and finetune start from the last pretrain(_aug) before them. Every cell is one run in
+STUDY/<flagfile>-<scenario>-seed<seed>; runs that have finished are kept, so the same command continues a study that
+was stopped. All runs share one process: most of a small run would be importing and building otherwise.
+"""
+
+import pathlib
+import sys
+
+import keras
+from absl import flags
+
+from hand_tf import command, evaluate, report, train
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("data_dir", None, "Folder of records.", flag_values=FLAGS)
+flags.DEFINE_string("output", None, "Folder of the study's runs and report.", flag_values=FLAGS)
+flags.DEFINE_string("grid", None, "What to run; see above.", flag_values=FLAGS)
+flags.DEFINE_multi_string("sizes", [], "Flagfiles read after a regime's own.", flag_values=FLAGS)
+flags.DEFINE_list("seeds", ["0"], "One study a seed.", flag_values=FLAGS)
+flags.DEFINE_string("test_subjects", "S9+S10", "Subjects to evaluate on.", flag_values=FLAGS)
+flags.mark_flags_as_required(["data_dir", "output", "grid"], flag_values=FLAGS)
+
+
+def parse_grid(text):
+    """The runs of a grid, (flagfile name, scenario or None), in order. Raises ValueError for an empty cell."""
+    runs = []
+    for cell in filter(None, (cell.strip() for cell in text.replace("\n", ";").split(";"))):
+        scenario, equals, names = (part.strip() for part in cell.partition("="))
+        if not equals:
+            runs.append((scenario, None))
+            continue
+        if not scenario or not names:
+            raise ValueError(f"--grid cell {cell!r}: expected SCENARIO = FLAGFILE, FLAGFILE, ...")
+        runs += [(name.strip(), scenario) for name in names.split(",")]
+    return runs
+
+
+def _call(module, *arguments):
+    """Runs a command of the project in this process; raises RuntimeError where it ends with an error."""
+    keras.utils.clear_session(free_memory=True)
+    module.FLAGS.unparse_flags()
+    status = command.run(module.main, module.FLAGS, [module.__name__, *arguments])
+    if status:
+        raise RuntimeError(f"{module.__name__} {' '.join(arguments)} ended with status {status}")
+
+
+def _workdir(name, scenario, seed):
+    parts = [name, *([scenario.replace(":", "_").replace("%", "pct")] if scenario else []), f"seed{seed}"]
+    return pathlib.Path(FLAGS.output) / "-".join(parts)
+
+
+def _run(name, scenario, seed, pretrained):
+    """Trains and, where there is a pose to measure, evaluates one cell; returns its workdir."""
+    workdir = _workdir(name, scenario, seed)
+    print(f"\n=== {workdir.name}", flush=True)
+    arguments = [f"--flagfile=flags/{name}.flags"]
+    sizes = [f"--flagfile={path}" for path in FLAGS.sizes]
+    # A size file may hold lines for one regime only: flags/demo.pretrain_aug.flags beside flags/demo.flags.
+    sizes += [
+        f"--flagfile={p}" for path in FLAGS.sizes if (p := pathlib.Path(path).with_suffix(f".{name}.flags")).is_file()
+    ]
+    if scenario:
+        arguments.append(f"--scenario={scenario}")
+    if pretrained and name in ("pose_head", "finetune", "finetune_joint"):
+        arguments.append(f"--init_from={pretrained}")
+    _call(train, *arguments, *sizes, f"--data_dir={FLAGS.data_dir}", f"--workdir={workdir}", f"--seed={seed}")
+    if scenario and not (workdir / "results.json").is_file():
+        _call(evaluate, f"--data_dir={FLAGS.data_dir}", f"--run={workdir}", f"--subjects={FLAGS.test_subjects}")
+    return workdir
+
+
+def main(_):
+    """Runs the grid for every seed and writes the report."""
+    for seed in FLAGS.seeds:
+        pretrained = None
+        for name, scenario in parse_grid(FLAGS.grid):
+            workdir = _run(name, scenario, seed, pretrained)
+            pretrained = workdir if scenario is None else pretrained
+    _call(report, f"--runs={FLAGS.output}", f"--data_dir={FLAGS.data_dir}", f"--output={FLAGS.output}/report")
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, FLAGS))

@@ -1,0 +1,307 @@
+"""Puts the results of all runs of a folder side by side, as a page to read.
+
+    python -m hand_tf.report --runs=RUNS --data_dir=RECORDS
+
+Looks below RUNS for runs that hand_tf.evaluate has measured (results.json) and for those that learned without labels
+(history.csv, pictures/). Writes OUTPUT/report.html, one file that needs nothing else, OUTPUT/report.md and
+OUTPUT/pictures/. With --data_dir, predicted poses are drawn on test crops.
+
+In the tables a row is a scenario, a column a configuration: what was trained on what. Runs that differ in their seeds
+alone share a cell, as mean ± standard deviation (number of runs).
+"""
+
+import os
+import pathlib
+import sys
+
+from absl import flags
+
+from hand_tf import command, manifest, scenarios
+from hand_tf.study import SAME_EXPERIMENT, Study, load_results, load_trainings, place
+
+FLAGS = flags.FlagValues()
+_define = {"flag_values": FLAGS}
+
+flags.DEFINE_string("runs", None, "Folder with run folders, at any depth.", **_define)
+flags.DEFINE_string("data_dir", None, "Folder of records, to draw poses on test crops.", **_define)
+flags.DEFINE_string("output", None, "Folder to write; default RUNS/report.", **_define)
+flags.DEFINE_integer("overlay_crops", 4, "Test crops to draw poses on.", lower_bound=1, **_define)
+flags.mark_flags_as_required(["runs"], flag_values=FLAGS)
+
+# What a configuration is, for somebody who reads the tables first.
+MEANING = {
+    "supervised": "encoder and pose head learn from the labels alone",
+    "pretrain": "encoder and decoder learn to show the hand as another camera sees it, without labels",
+    "pretrain_aug": "pretrain, with random in-plane rotations of the views",
+    "pose_head": "the encoder of the earlier run stays frozen, only the pose head learns from the labels; on pretrain"
+    " and pretrain_aug this is the paper's “Pre-trained”",
+    "semi_supervised": "all at once: novel views of all crops, poses of the labelled ones",
+    "semi_supervised_aug": "semi_supervised, with random in-plane rotations of the unlabelled views; not in the paper",
+    "finetune": "starts from the earlier run, then encoder and pose head learn from the labels; not in the paper",
+    "finetune_joint": "starts from the earlier run, then learns poses and novel views at once; not in the paper",
+    "finetune_joint_aug": "finetune_joint, with random in-plane rotations of the unlabelled views; not in the paper",
+}
+METRICS = {
+    "n_mpjpe": ("N-MPJPE", 2),
+    "mpjpe": ("MPJPE", 2),
+    "pa_mpjpe": ("PA-MPJPE", 2),
+    "auc_0_50": ("AUC 0–50", 3),
+    "auc_20_50": ("AUC 20–50", 3),
+}
+# Paper: Table 1, rows in the order of scenarios.TABLE_1. N-MPJPE in mm on CMU Panoptic.
+PAPER_COLUMNS = ("supervised", "pre-trained", "pre-trained aug", "semi-supervised")
+PAPER = (
+    (16.46, 21.17, 21.42, 18.13),
+    (18.22, 21.80, 21.62, 19.37),
+    (20.46, 22.32, 21.70, 21.15),
+    (24.09, 23.81, 22.95, 25.10),
+    (26.82, 25.08, 24.02, 26.99),
+    (29.22, 25.36, 24.60, 27.96),
+    (34.30, 27.40, 26.07, 30.62),
+    (38.33, 28.49, 26.89, 32.70),
+    (50.97, 33.08, 30.40, 37.19),
+)
+
+
+def main(_):
+    root = pathlib.Path(FLAGS.runs)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder")
+    study, output = Study(load_results(root)), pathlib.Path(FLAGS.output or root / "report")
+    trainings = load_trainings(root)
+    page = {
+        "in_short": in_short(study),
+        "test": study.results[0] | {"rule": study.rule},
+        "meaning": {name: text for name, text in MEANING.items() if name in _trainings_in(study)},
+        "table_1": table_1(study),
+        "table_2": table_2(study),
+        "pictures": pictures(study, trainings),
+        "notes": notes(study, trainings),
+        "made": how_it_was_made(study, trainings),
+        "paper": [
+            (*row, [(value, value == min(values)) for value in values])
+            for row, values in zip(scenarios.TABLE_1.items(), PAPER, strict=True)
+        ],
+        "paper_columns": PAPER_COLUMNS,
+    }
+    write(output, page)
+    print(as_text(page["table_1"], study))
+    print(f"{output / 'report.html'}: written")
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def table_1(study):
+    """N-MPJPE of every scenario and configuration: columns, and rows of (scenario, labels, cells, mean pose)."""
+    rows = []
+    for row in study.rows:
+        best, found = study.best(row), ((column, study.cell(row, column)) for column in study.columns)
+        cells = [(cell.text(), column in best) if cell else ("", False) for column, cell in found]
+        labels, scenario = row
+        rows.append(
+            {"scenario": scenario, "labels": labels, "cells": cells, "mean_pose": f"{study.mean_pose(row):.2f}"}
+        )
+    return {"columns": study.columns, "rows": rows}
+
+
+def table_2(study):
+    """All metrics by all crop rules: the rules, the names of the metrics, and rows of cells (None: not measured)."""
+    rows = []
+    for row in study.rows:
+        for column in (column for column in study.columns if (row, column) in study.cells):
+            cells = [
+                study.cell(row, column, metric, rule).text(digits)
+                for rule in study.rules
+                for metric, (_, digits) in METRICS.items()
+            ]
+            rows.append({"scenario": row[1], "labels": row[0], "configuration": column, "cells": cells})
+        means = [
+            f"{study.mean_pose(row, metric, rule):.{digits}f}"
+            for rule in study.rules
+            for metric, (_, digits) in METRICS.items()
+        ]
+        rows.append({"scenario": row[1], "labels": row[0], "configuration": None, "cells": means})
+    return {"rules": study.rules, "metrics": [name for name, _ in METRICS.values()], "rows": rows}
+
+
+def as_text(table, study):
+    """Table 1 for the terminal; the best of a row carries a star."""
+    names = [f"[{chr(ord('a') + i)}]" for i in range(len(table["columns"]))]
+    lines = [f"N-MPJPE (mm, mean over all 21 joints, crop rule {study.rule}), * best of its row", ""]
+    lines += [f"  {name} {column}" for name, column in zip(names, table["columns"], strict=True)]
+    lines += ["", f"{'scenario':12}{'labels':>8}" + "".join(f"{name:>20}" for name in (*names, "mean pose"))]
+    for row in table["rows"]:
+        cells = [f"{text or '-'}{'*' if best else ' '}" for text, best in row["cells"]]
+        cells.append(row["mean_pose"] + " ")
+        lines.append(f"{row['scenario']:12}{row['labels']:8,}" + "".join(f"{cell:>20}" for cell in cells))
+    return "\n".join(lines) + "\n"
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def _trainings_in(study):
+    return {name for column in study.columns for name in column.split(",")[0].split(" on ")}
+
+
+def in_short(study):
+    """What the scenarios with the fewest and the most labels say, a sentence each."""
+    sentences = []
+    for row in dict.fromkeys((study.rows[-1], study.rows[0])):
+        best = study.best(row)[0]
+        sentence = f"With {row[0]:,} labels ({row[1]}) {best} is best: {study.cell(row, best).mean:.1f} mm"
+        others = ((name, study.cell(row, name)) for name in study.columns if name == "supervised" != best)
+        sentence += "".join(f"; {name}: {cell.mean:.1f} mm" for name, cell in others if cell)
+        sentences.append(f"{sentence}; always answering with the labels' mean pose: {study.mean_pose(row):.1f} mm.")
+    return sentences
+
+
+def notes(study, trainings):
+    """What a reader must know before trusting the numbers."""
+    found = []
+    counts = {cell.count for cell in (study.cell(*key) for key in study.cells)}
+    if 1 in counts:
+        which = "Every cell is" if counts == {1} else "A cell without ± is"
+        found.append(f"{which} a single run: differences as small as those between seeds mean nothing.")
+    shared = [
+        column
+        for (_, column), results in study.cells.items()
+        if len(results) > 1 and results[0]["run"]["before"] and len({_start(r["run"]) for r in results}) == 1
+    ]
+    for column in dict.fromkeys(shared):
+        found.append(f"{column}: all seeds start from one earlier run, so ± does not hold that run's own chance.")
+    worse = [f"{c} on {row[1]}" for row, c in study.cells if study.cell(row, c).mean >= study.mean_pose(row)]
+    if worse:
+        found.append(f"No better than the mean pose, so nothing useful was learned: {', '.join(worse)}.")
+    gaps = [
+        f"{column} on {row[1]}" for row in study.rows for column in study.columns if (row, column) not in study.cells
+    ]
+    if gaps:
+        found.append(f"Not measured: {', '.join(gaps)}.")
+    weights = {s["perceptual_weights"] for s in _all_settings(study) if "perceptual_weights" in s} & {"none", "random"}
+    if weights:
+        found.append(
+            f"Feature loss (Eq. 3) of some runs: {', '.join(sorted(weights))}; the paper uses ImageNet weights."
+        )
+    if study.results[0]["data"]["max_crops"]:
+        found.append(f"Measured on {study.results[0]['crops']:,} test crops, chosen by lot, not on all of them.")
+    if len(study.rules) == 1:
+        found.append(f"Only the crop rule {study.rule} was measured for all runs.")
+    waiting = [t.folder for t in trainings if t.run and t.has_head and not t.has_results]
+    if waiting:
+        found.append(f"Trained but not evaluated: {', '.join(waiting)}.")
+    unfinished = [t.folder for t in trainings if not t.run]
+    if unfinished:
+        found.append(f"Not finished, so left out of the tables: {', '.join(unfinished)}.")
+    if not FLAGS.data_dir:
+        found.append("No poses are drawn on test crops: that needs --data_dir.")
+    return found
+
+
+def _start(run):
+    return run["before"]["name"] if run["before"] else None
+
+
+def _chain(run):
+    while run:
+        yield run
+        run = run["before"]
+
+
+def _all_settings(study):
+    """The flags of all runs that read unlabelled views, those that measured runs started from included."""
+    runs = (run for result in study.results for run in _chain(result["run"]))
+    return [run["flags"] for run in runs if run["regime"] in ("pretrain", "semi_supervised", "finetune_joint")]
+
+
+def how_it_was_made(study, trainings):
+    """Commands, settings, versions, seeds, times: what it takes to make the tables again."""
+    runs = {t.folder: t.run for t in trainings if t.run} | {r["folder"]: r["run"] for r in study.results}
+    # Earlier runs first: the commands can be run from top to bottom.
+    runs = dict(sorted(runs.items(), key=lambda item: (len(list(_chain(item[1]))), item[0])))
+    shared = set.intersection(*(set(run["flags"].items()) for run in runs.values()))
+    shared = {item for item in shared if item[0] not in SAME_EXPERIMENT}
+    measured = {result["folder"] for result in study.results}
+    measured, commands = {result["folder"] for result in study.results}, []
+    for folder, run in runs.items():
+        own = {name: value for name, value in sorted(run["flags"].items()) if (name, value) not in shared}
+        own |= {"data_dir": "RECORDS", "workdir": f"RUNS/{folder}"}
+        if "init_from" in own:
+            own["init_from"] = f"RUNS/{pathlib.Path(own['init_from']).name}"
+        settings = " ".join(f"--{name}={value}" for name, value in own.items())
+        commands.append(f"python -m hand_tf.train --flagfile=shared.flags {settings}")
+        if folder in measured:
+            subjects = study.results[0]["data"]["subjects"]
+            commands.append(f"python -m hand_tf.evaluate --data_dir=RECORDS --run=RUNS/{folder} --subjects={subjects}")
+    return {
+        "shared": sorted(f"--{name}={value}" for name, value in shared),
+        "runs": [run | {"folder": folder} for folder, run in runs.items()],
+        "commands": [*commands, "python -m hand_tf.report --data_dir=RECORDS --runs=RUNS"],
+        "versions": _distinct(" ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in study.results),
+        "machines": _distinct(
+            f"{m['platform']}, {m['cpus']} CPUs, {', '.join(m['devices'])}"
+            for m in (r["machine"] for r in study.results)
+        ),
+        "hours": sum(run["seconds"] for run in runs.values()) / 3600,
+    }
+
+
+def _distinct(texts):
+    return list(dict.fromkeys(texts))
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def pictures(study, trainings):
+    """All pictures by the section of the page that they belong to."""
+    from hand_tf import figures, overlays  # matplotlib, TensorFlow: not for --help
+
+    finished = [t for t in trainings if t.run and t.history]
+    unlabelled = {f"{t.run['configuration']} ({t.folder})": t for t in finished if not t.run["labels"]}
+    labelled = {}
+    for training in (t for t in finished if t.run["labels"]):
+        labelled.setdefault(training.run["configuration"], []).append((training.run["labels"], training.history))
+    row = study.spotlight
+    found = {
+        "curve": [figures.error_over_labels(study)],
+        "closer": [figures.joint_errors(study, row), figures.pck_curves(study, row)],
+        "novel_views": [figures.novel_views(t.novel_views, name) for name, t in unlabelled.items() if t.novel_views],
+        "training": [],
+    }
+    if FLAGS.data_dir:
+        found["closer"].insert(0, overlays.sheet(study, row, FLAGS.data_dir, FLAGS.overlay_crops))
+    if unlabelled:
+        found["novel_views"].append(figures.novel_view_training({n: t.history for n, t in unlabelled.items()}))
+    if labelled:
+        names = sorted(labelled, key=place)
+        found["training"].append(figures.pose_training({name: labelled[name] for name in names}))
+    return found
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def write(output, page):
+    """Writes the page as HTML and as Markdown, and the pictures that the latter shows."""
+    import jinja2
+
+    (output / "pictures").mkdir(parents=True, exist_ok=True)
+    for picture in (picture for section in page["pictures"].values() for picture in section):
+        path = output / "pictures" / picture.file
+        path.with_name(f"{picture.file}.partial").write_bytes(picture.data)
+        os.replace(f"{path}.partial", path)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hand_tf", "."),
+        autoescape=lambda name: name.endswith(".html.j2"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("report.md", "report.html"):
+        manifest.write_text(output / name, environment.get_template(f"{name}.j2").render(page))
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, FLAGS))

@@ -1,0 +1,226 @@
+"""Runs and their results, side by side: what `evaluate` writes about one run and `report` shows about many.
+
+configuration   what was trained on what: `supervised`, `pose_head on pretrain_aug`, ...
+row             (labels, scenario)
+cell            the results of one configuration on one row; they differ in their seeds alone
+"""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+
+RESULTS = "results.json"
+# Crop rules: as built, about the 3D joints at one metric scale; cut again about the joints' tight 2D box.
+RULES = ("joints3d", "box2d")
+# Paper: Table 1 has these columns in this order; ours stand behind them.
+ORDER = ("supervised", "pose_head", "semi_supervised", "semi_supervised_aug", "finetune", "finetune_joint")
+# Flags that do not make a run another experiment.
+SAME_EXPERIMENT = {
+    *("regime", "scenario", "seed", "workdir", "data_dir", "init_from", "checkpoint_every", "pictures_every"),
+    *("probe_every", "probe_crops", "probe_fit", "probe_test"),
+}
+
+
+# --- one run --------------------------------------------------------------------------------------------------------
+
+
+def describe(workdir):
+    """The facts of a finished run: its run.json, and under `before` those of the run that it started from.
+
+    Raises FileNotFoundError or ValueError unless the run has finished.
+    """
+    path = pathlib.Path(workdir) / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; is {workdir} the workdir of a finished run of hand_tf.train?")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        settings, start = tidy(facts["flags"]), facts["init_from"]
+        names = ("regime", "scenario", "labels", "steps", "batch_size", "seconds", "backend")
+        run = {name: facts[name] for name in names} | {"name": path.parent.name, "flags": settings}
+        configuration = training_name(settings)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a run.json of hand_tf.train ({type(error).__name__}: {error})") from error
+    before = None
+    if start:
+        # A folder of runs that has moved as a whole keeps its runs side by side.
+        places = [p for p in (pathlib.Path(start), path.parent.parent / pathlib.Path(start).name) if p.is_dir()]
+        before = describe(places[0]) if places else None
+        configuration += f" on {before['configuration'] if before else pathlib.Path(start).name}"
+    return run | {"configuration": configuration, "before": before}
+
+
+def tidy(settings):
+    """The flags of a run with `--composite` and `--nocomposite`, absl's spelling of booleans, as true and false."""
+    booleans = {
+        name.removeprefix("no"): "false" if name.startswith("no") else "true"
+        for name, value in settings.items()
+        if value == ""
+    }
+    return {name: value for name, value in settings.items() if value != ""} | booleans
+
+
+def training_name(settings):
+    """The regime of a run's flags; `_aug` is what the paper calls in-plane rotations of the unlabelled views."""
+    from hand_tf import regimes  # Keras: not for --help
+
+    name = settings["regime"]
+    turned = regimes.REGIMES[name].unlabelled and float(settings["in_plane_degrees"]) > 0
+    return f"{name}_aug" if turned else name
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A run folder as training left it: `history` is a list of {column: value}, `novel_views` the newest sheet's path.
+
+    `run` is what `describe` says, None for a run that has not finished; `has_head` if it predicts poses.
+    """
+
+    folder: str
+    run: dict | None
+    history: list
+    novel_views: pathlib.Path | None
+    has_head: bool
+    has_results: bool
+
+
+def load_trainings(root):
+    """All folders below `root` in which hand_tf.train has begun a run."""
+    from hand_tf import summaries  # TensorFlow: not for --help
+
+    return [
+        Training(
+            folder=str(path.parent.relative_to(root)),
+            run=describe(path.parent) if (path.parent / "run.json").is_file() else None,
+            history=summaries.read_history(path),
+            novel_views=max(path.parent.glob("pictures/novel_views_*.png"), default=None),
+            has_head=(path.parent / "pose_head.keras").is_file(),
+            has_results=(path.parent / RESULTS).is_file(),
+        )
+        for path in sorted(root.rglob("history.csv"))
+    ]
+
+
+def load_results(root):
+    """All results.json below `root`. Raises ValueError if there is none or one cannot be read."""
+    results = []
+    for path in sorted(root.rglob(RESULTS)):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON ({error})") from error
+        missing = {"run", "data", "crops", "results", "versions", "machine"} - set(result)
+        if missing:
+            raise ValueError(f"{path}: not a result of hand_tf.evaluate, {', '.join(sorted(missing))} missing")
+        results.append(result | {"file": str(path), "folder": str(path.parent.relative_to(root))})
+    if not results:
+        raise ValueError(f"{root}: no {RESULTS} below it; measure runs with python -m hand_tf.evaluate first")
+    return results
+
+
+# --- many runs ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Mean over the runs of a cell, their standard deviation (None for one run), and how many they are."""
+
+    mean: float
+    spread: float | None
+    count: int
+
+    def text(self, decimals=2):
+        """As the tables show it: `24.02` or `24.02 ± 0.31 (3)`."""
+        shown = f"{self.mean:.{decimals}f}"
+        return shown if self.spread is None else f"{shown} ± {self.spread:.{decimals}f} ({self.count})"
+
+
+class Study:
+    """Results side by side.
+
+    `cells` maps (row, column) to results; `rows` have the most labels first; `columns` are configurations; `rules` are
+    the crop rules that all results share and `rule` the first of them.
+
+    Raises ValueError for results that were measured on different crops: they cannot stand in one table.
+    """
+
+    def __init__(self, results):
+        _check_same_test(results)
+        self.results = results
+        self.rules = [rule for rule in RULES if all(rule in result["results"] for result in results)]
+        if not self.rules:
+            raise ValueError("the results share no crop rule; evaluate all runs with --crop=both")
+        self.rule = self.rules[0]
+        self.cells = {}
+        for result, column in zip(results, column_names(results), strict=True):
+            row = (result["run"]["labels"], result["run"]["scenario"])
+            self.cells.setdefault((row, column), []).append(result)
+        self.rows = sorted({row for row, _ in self.cells}, reverse=True)
+        self.columns = sorted({column for _, column in self.cells}, key=place)
+
+    def cell(self, row, column, metric="n_mpjpe", rule=None):
+        """The `Cell` of a metric, or None where nothing was measured."""
+        results = self.cells.get((row, column))
+        if not results:
+            return None
+        values = [result["results"][rule or self.rule][metric] for result in results]
+        return Cell(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+    def mean_pose(self, row, metric="n_mpjpe", rule=None):
+        """What always predicting the mean pose of the row's labels scores."""
+        results = [result for (place, _), cell in self.cells.items() if place == row for result in cell]
+        return statistics.mean(result["results"][rule or self.rule]["reference"][metric] for result in results)
+
+    def best(self, row):
+        """The columns with the lowest N-MPJPE of a row, as the tables show it, with two decimals."""
+        shown = {column: round(cell.mean, 2) for column in self.columns if (cell := self.cell(row, column))}
+        return [column for column, value in shown.items() if value == min(shown.values())]
+
+    @property
+    def spotlight(self):
+        """The row to look at closely: the one with most configurations, of those the one with fewest labels."""
+        return max(self.rows, key=lambda row: (sum((row, c) in self.cells for c in self.columns), -row[0]))
+
+
+def _check_same_test(results):
+    names = ("index_sha256", "subjects", "max_crops", "box_margin")
+    first = results[0]
+    for result in results[1:]:
+        for name in names:
+            if result["data"][name] != first["data"][name]:
+                raise ValueError(
+                    f"{result['file']}: measured with {name} {result['data'][name]}, {first['file']} with"
+                    f" {first['data'][name]}; one table needs one test: evaluate again, or report on them separately"
+                )
+
+
+def settings_of(run):
+    """The flags that make a run the experiment it is; those of the runs before it as `before.<flag>`."""
+    settings = {name: value for name, value in run["flags"].items() if name not in SAME_EXPERIMENT}
+    before = settings_of(run["before"]) if run["before"] else {}
+    return settings | {f"before.{name}": value for name, value in before.items()}
+
+
+def column_names(results):
+    """The configuration of each result; where runs of one cell differ in more than seeds, those flags with it."""
+    cells = {}
+    for result in results:
+        run = result["run"]
+        cells.setdefault((run["configuration"], run["labels"], run["scenario"]), []).append(settings_of(run))
+    differing = {}
+    for (configuration, *_), members in cells.items():
+        names = {name for settings in members for name in settings}
+        varied = {name for name in names if len({settings.get(name) for settings in members}) > 1}
+        differing.setdefault(configuration, set()).update(varied)
+    columns = []
+    for run in (result["run"] for result in results):
+        settings = settings_of(run)
+        extra = [f"{name}={settings.get(name)}" for name in sorted(differing[run["configuration"]])]
+        columns.append(", ".join([run["configuration"], *extra]))
+    return columns
+
+
+def place(column):
+    """Sorts configurations into the order of the tables."""
+    regime = column.split(",")[0].split(" on ")[0]
+    return ORDER.index(regime) if regime in ORDER else len(ORDER), column

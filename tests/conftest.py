@@ -1,0 +1,51 @@
+"""Shared data of the tests: one tiny dome, built into records once a session, and two logical CPUs."""
+
+import pathlib
+
+import pytest
+
+SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+FPS = 5.0
+
+
+@pytest.fixture(scope="session")
+def strategy():
+    """The one MirroredStrategy of the process: several would crash in their collectives."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")])
+
+
+def pytest_configure():
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(scope="session")
+def dump(tmp_path_factory):
+    """A dump of six subjects, both hands, three cameras, ten instants at 5 per second."""
+    from tfrecords_tools import dome
+
+    folder = tmp_path_factory.mktemp("dump")
+    settings = {"frames": 10, "fps": FPS, "num_cameras": 3, "image_size": 96, "hands": "both", "format": "images"}
+    dome.write(folder, dome.plan(subjects=6, jpeg_quality=95, seed=3, **settings))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def records(dump, tmp_path_factory):
+    """Records of `dump`, 32 px."""
+    from tfrecords_tools import build
+
+    folder = tmp_path_factory.mktemp("records")
+    arguments = ["--crop_size=32", f"--fps={FPS}", "--workers=1", "--records_per_shard=6"]
+    from hand_tf import command
+
+    status = command.run(build.main, build.FLAGS, ["build", f"--input={dump}", f"--output={folder}", *arguments])
+    assert status == 0
+    return folder
