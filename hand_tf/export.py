@@ -24,11 +24,12 @@ import os
 import pathlib
 import shutil
 import sys
+import zipfile
 
 from absl import flags
 
 import hand_tf
-from hand_tf import command, manifest, skeleton
+from hand_tf import command, inputs, manifest, skeleton
 
 FLAGS = flags.FlagValues()
 _define = {"flag_values": FLAGS}
@@ -75,15 +76,20 @@ def _check_output(output):
 
 
 def _read_run(run):
-    """The content of run.json. Raises FileNotFoundError if the run has not finished or learnt no poses."""
+    """The content of run.json.
+
+    Raises FileNotFoundError if the run has not finished or learnt no poses, ValueError for damaged files.
+    """
     if not (run / "run.json").is_file():
         raise FileNotFoundError(f"--run={run}: no run.json there; is this the workdir of a finished run?")
-    trained = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    trained = inputs.read_json(run / "run.json")
     for name in ("encoder.keras", "pose_head.keras"):
         if not (run / name).is_file():
             raise FileNotFoundError(
                 f"--run={run}: no {name} there; a run of regime {trained.get('regime')} estimates no poses"
             )
+        if not zipfile.is_zipfile(run / name):
+            raise ValueError(f"{run / name}: damaged, or not written by Keras")
     return trained
 
 

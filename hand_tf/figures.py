@@ -11,6 +11,7 @@ import io
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from hand_tf import skeleton
 
@@ -81,8 +82,14 @@ def error_over_labels(study):
             x, means, spreads = zip(*((n, c.mean, c.spread or 0) for n, c in cells if c), strict=True)
             look = _look(study.columns, column)
             axes.errorbar(x, means, spreads, label=column, capsize=3, markersize=6, elinewidth=1, **look)
-        counts = [labels for labels, _ in rows]
-        axes.plot(counts, [study.mean_pose(row) for row in rows], "--", color=GREY, label="mean pose of the labels")
+        counts, top = [labels for labels, _ in rows], axes.get_ylim()[1]
+        means = [study.mean_pose(row) for row in rows]
+        # A line far above would press all others together.
+        far = min(means) > 1.3 * top
+        label = "mean pose of the labels" + (f" ({min(means):.0f} mm or more, above the picture)" if far else "")
+        axes.plot(counts, means, "--", color=GREY, label=label)
+        if far:
+            axes.set_ylim(top=top)
         axes.set_xscale("log")
         axes.set_xticks(counts, [f"{n:,}" for n in counts])
         axes.minorticks_off()
@@ -155,16 +162,6 @@ def _line(history, column):
     return zip(*((row["epoch"], row[column]) for row in history if column in row), strict=True)
 
 
-def novel_views(path, name):
-    """The newest sheet of novel views of a run, as training wrote it to `path`."""
-    caption = (
-        f"{name}: what the decoder makes of a view that it has not seen. source: what is encoded; reference: another"
-        " moment, for the looks alone; target: the other camera's picture; predicted: the decoder's; mask: where it"
-        " puts the hand, which nobody marked; points: the latent, before and after it was turned to the target."
-    )
-    return Picture(f"{path.parent.parent.name}_novel_views.png", path.read_bytes(), caption)
-
-
 def novel_view_training(runs):
     """Loss and pose probe of runs that learn without labels; `runs` maps names to histories."""
 
@@ -188,7 +185,7 @@ def novel_view_training(runs):
 
     caption = (
         "Learning without labels. The probe reads poses out of the points by ridge regression on training subjects; it"
-        " trains nothing. Where it falls below both grey lines, the points have become three-dimensional hands."
+        " trains nothing. Below both grey lines, the points say more about the pose than chance does."
     )
     return _chart("novel_view_training.svg", caption, draw, (8.0, 4.0))
 
@@ -209,7 +206,10 @@ def pose_training(groups):
                 column = "pose_loss" if "pose_loss" in history[-1] else "loss"
                 panel.plot(*_line(history, column), color=shades[counts.index(labels)], linewidth=1.2)
             panel.set_yscale("log")
-            panel.set_title("\n".join(name.split(" on ")), fontsize=10)
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_formatter(NullFormatter())
+            panel.set_title(name.replace(" on ", "\non "), fontsize=10)
             panel.set_xlabel("epoch")
         for labels, shade in zip(counts, shades, strict=True):
             panels.flat[0].plot([], [], color=shade, label=f"{labels:,} labels")

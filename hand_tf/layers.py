@@ -65,7 +65,7 @@ class SplatPoints(keras.layers.Layer):
     The dots are Gaussians of `sigma` cells.
     """
 
-    def __init__(self, size, extent=2.5, sigma=1.0, dtype="float32", **kwargs):
+    def __init__(self, size, extent=2.0, sigma=1.0, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
         self.size, self.extent, self.sigma = size, extent, sigma
 

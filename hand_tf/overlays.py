@@ -12,13 +12,13 @@ import numpy as np
 
 from hand_tf import drawing, evaluate, figures, manifest, metrics, pipeline, scenarios, schema
 
-SIZE = 128  # px, of a crop on the sheet
+SIZE = 160  # px, of a crop on the sheet
 # What the camera sees, and the same from its right: depth, growing to the right, takes the place of x.
 SIDE_VIEW = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 
 
-def sheet(study, row, records, count):
-    """The first run of every configuration of a row of a `study.Study`, on `count` test crops drawn by lot.
+def sheets(study, row, records, count):
+    """Pictures of `count` test crops drawn by lot, one for the first run of every configuration of a study's row.
 
     Raises ValueError if `records` is not the folder that the results were measured on.
     """
@@ -28,31 +28,23 @@ def sheet(study, row, records, count):
         raise ValueError(f"{records}: not the records that the results were measured on (index_sha256 differs)")
     chosen = scenarios.choose(f"{test['subjects']}:all", index, data.subjects)[:count]
     batch = next(pipeline.evaluation(records, data, chosen, index, batch_size=len(chosen)).as_numpy_iterator())
-    rows = []
+    pictures = []
     for column in (column for column in study.columns if (row, column) in study.cells):
         folder = pathlib.Path(study.cells[row, column][0]["file"]).parent
-        rows.append(_row(column, batch, evaluate.load_estimator(folder, data.crop_size)[0]))
-    subjects = ", ".join(sorted({name.decode() for name in batch["subject"]}))
-    caption = (
-        f"Test crops of {subjects}, drawn by lot, and what was learned from {row[0]:,} labels ({row[1]}). Grey: the"
-        " true pose. Colours: the predicted one (thumb red, index yellow, middle green, ring blue, little violet)."
-        " Left on the crop, right from the side, with the camera to the left. Number: N-MPJPE of the crop; the pose"
-        " is drawn at its scale."
-    )
-    encoded = cv2.imencode(".png", cv2.cvtColor(drawing.grid(rows, 4), cv2.COLOR_RGB2BGR))[1]
-    return figures.Picture("overlays.png", encoded.tobytes(), caption)
+        image = drawing.grid([_cells(batch, evaluate.load_estimator(folder, data.crop_size)[0])], 4)
+        encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+        pictures.append(figures.Picture(f"poses_{len(pictures) + 1}.png", encoded.tobytes(), column))
+    return pictures
 
 
-def _row(name, batch, estimator):
-    """The crops of a batch with the poses that a model predicts, under its name."""
+def _cells(batch, estimator):
+    """The crops of a batch with the poses that a model predicts, and the N-MPJPE of each."""
     poses = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
     errors = np.asarray(metrics.n_mpjpe(batch["pose"], poses, batch["pose_weight"]))
     poses = evaluate.best_scale(batch["pose"], poses, batch["pose_weight"])[:, None, None] * poses
-    cells = []
-    for i, (pose, error) in enumerate(zip(poses, errors, strict=True)):
-        cell = drawing.caption(draw({field: value[i] for field, value in batch.items()}, pose), f"{error:.1f} mm")
-        cells.append(drawing.caption(cell, "" if i else name, 20))
-    return cells
+    crops = [{name: value[i] for name, value in batch.items()} for i in range(len(poses))]
+    captions = [f"{crop['subject'].decode()}: {error:.1f} mm" for crop, error in zip(crops, errors, strict=True)]
+    return [drawing.caption(draw(crop, pose), text) for crop, pose, text in zip(crops, poses, captions, strict=True)]
 
 
 def draw(crop, pose):
@@ -87,5 +79,5 @@ def wrist_position(pose, pixels, intrinsics, accepted):
 
 def _grey(image, pixels, accepted):
     """The image with a light grey skeleton, under whatever is drawn next."""
-    drawn = drawing.draw_joints(np.zeros_like(image), pixels, accepted, 2).any(-1, keepdims=True)
+    drawn = drawing.draw_joints(np.zeros_like(image), pixels, accepted).any(-1, keepdims=True)
     return np.where(drawn, image // 4 + np.uint8(180), image)

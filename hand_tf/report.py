@@ -17,7 +17,7 @@ import sys
 from absl import flags
 
 from hand_tf import command, manifest, scenarios
-from hand_tf.study import SAME_EXPERIMENT, Study, load_results, load_trainings, place
+from hand_tf.study import MEANING, SAME_EXPERIMENT, Study, load_results, load_trainings, place
 
 FLAGS = flags.FlagValues()
 _define = {"flag_values": FLAGS}
@@ -25,22 +25,9 @@ _define = {"flag_values": FLAGS}
 flags.DEFINE_string("runs", None, "Folder with run folders, at any depth.", **_define)
 flags.DEFINE_string("data_dir", None, "Folder of records, to draw poses on test crops.", **_define)
 flags.DEFINE_string("output", None, "Folder to write; default RUNS/report.", **_define)
-flags.DEFINE_integer("overlay_crops", 4, "Test crops to draw poses on.", lower_bound=1, **_define)
+flags.DEFINE_integer("overlay_crops", 3, "Test crops to draw poses on.", lower_bound=1, **_define)
 flags.mark_flags_as_required(["runs"], flag_values=FLAGS)
 
-# What a configuration is, for somebody who reads the tables first.
-MEANING = {
-    "supervised": "encoder and pose head learn from the labels alone",
-    "pretrain": "encoder and decoder learn to show the hand as another camera sees it, without labels",
-    "pretrain_aug": "pretrain, with random in-plane rotations of the views",
-    "pose_head": "the encoder of the earlier run stays frozen, only the pose head learns from the labels; on pretrain"
-    " and pretrain_aug this is the paper's “Pre-trained”",
-    "semi_supervised": "all at once: novel views of all crops, poses of the labelled ones",
-    "semi_supervised_aug": "semi_supervised, with random in-plane rotations of the unlabelled views; not in the paper",
-    "finetune": "starts from the earlier run, then encoder and pose head learn from the labels; not in the paper",
-    "finetune_joint": "starts from the earlier run, then learns poses and novel views at once; not in the paper",
-    "finetune_joint_aug": "finetune_joint, with random in-plane rotations of the unlabelled views; not in the paper",
-}
 METRICS = {
     "n_mpjpe": ("N-MPJPE", 2),
     "mpjpe": ("MPJPE", 2),
@@ -71,7 +58,7 @@ def main(_):
     trainings = load_trainings(root)
     page = {
         "in_short": in_short(study),
-        "test": study.results[0] | {"rule": study.rule},
+        "test": study.results[0] | {"rule": study.rule, "spotlight": study.spotlight},
         "meaning": {name: text for name, text in MEANING.items() if name in _trainings_in(study)},
         "table_1": table_1(study),
         "table_2": table_2(study),
@@ -93,36 +80,32 @@ def main(_):
 
 
 def table_1(study):
-    """N-MPJPE of every scenario and configuration: columns, and rows of (scenario, labels, cells, mean pose)."""
+    """N-MPJPE of every scenario (row) and configuration (column). A cell is (mean, spread, whether it is the best)."""
     rows = []
     for row in study.rows:
         best, found = study.best(row), ((column, study.cell(row, column)) for column in study.columns)
-        cells = [(cell.text(), column in best) if cell else ("", False) for column, cell in found]
-        labels, scenario = row
-        rows.append(
-            {"scenario": scenario, "labels": labels, "cells": cells, "mean_pose": f"{study.mean_pose(row):.2f}"}
-        )
-    return {"columns": study.columns, "rows": rows}
+        cells = [(*cell.shown(), column in best) if cell else ("–", "", False) for column, cell in found]
+        mean_pose = f"{study.mean_pose(row):.2f}"
+        rows.append({"scenario": row[1], "labels": row[0], "cells": cells, "mean_pose": mean_pose})
+    spread = any(spread for row in rows for _, spread, _ in row["cells"])
+    return {"columns": study.columns, "rows": rows, "spread": spread}
 
 
 def table_2(study):
-    """All metrics by all crop rules: the rules, the names of the metrics, and rows of cells (None: not measured)."""
-    rows = []
-    for row in study.rows:
-        for column in (column for column in study.columns if (row, column) in study.cells):
-            cells = [
-                study.cell(row, column, metric, rule).text(digits)
-                for rule in study.rules
-                for metric, (_, digits) in METRICS.items()
-            ]
-            rows.append({"scenario": row[1], "labels": row[0], "configuration": column, "cells": cells})
-        means = [
-            f"{study.mean_pose(row, metric, rule):.{digits}f}"
-            for rule in study.rules
-            for metric, (_, digits) in METRICS.items()
-        ]
-        rows.append({"scenario": row[1], "labels": row[0], "configuration": None, "cells": means})
-    return {"rules": study.rules, "metrics": [name for name, _ in METRICS.values()], "rows": rows}
+    """All metrics, a table for each crop rule and a line for every cell of Table 1. A cell is (mean, spread)."""
+    tables = {}
+    for rule in study.rules:
+        tables[rule] = rows = []
+        for row in study.rows:
+            lines = {
+                column: [study.cell(row, column, name, rule).shown(digits) for name, (_, digits) in METRICS.items()]
+                for column in study.columns
+                if (row, column) in study.cells
+            }
+            reference = [f"{study.mean_pose(row, name, rule):.{digits}f}" for name, (_, digits) in METRICS.items()]
+            lines["mean pose"] = [(text, "") for text in reference]
+            rows.append({"scenario": row[1], "labels": row[0], "lines": lines})
+    return {"metrics": [name for name, _ in METRICS.values()], "tables": tables}
 
 
 def as_text(table, study):
@@ -132,7 +115,7 @@ def as_text(table, study):
     lines += [f"  {name} {column}" for name, column in zip(names, table["columns"], strict=True)]
     lines += ["", f"{'scenario':12}{'labels':>8}" + "".join(f"{name:>20}" for name in (*names, "mean pose"))]
     for row in table["rows"]:
-        cells = [f"{text or '-'}{'*' if best else ' '}" for text, best in row["cells"]]
+        cells = [f"{' '.join(filter(None, shown))}{'*' if best else ' '}" for *shown, best in row["cells"]]
         cells.append(row["mean_pose"] + " ")
         lines.append(f"{row['scenario']:12}{row['labels']:8,}" + "".join(f"{cell:>20}" for cell in cells))
     return "\n".join(lines) + "\n"
@@ -169,8 +152,11 @@ def notes(study, trainings):
         for (_, column), results in study.cells.items()
         if len(results) > 1 and results[0]["run"]["before"] and len({_start(r["run"]) for r in results}) == 1
     ]
-    for column in dict.fromkeys(shared):
-        found.append(f"{column}: all seeds start from one earlier run, so ± does not hold that run's own chance.")
+    if shared:
+        names = ", ".join(sorted(set(shared)))
+        found.append(
+            f"The runs of a cell start from one and the same earlier run, whose own chance ± leaves out: {names}."
+        )
     worse = [f"{c} on {row[1]}" for row, c in study.cells if study.cell(row, c).mean >= study.mean_pose(row)]
     if worse:
         found.append(f"No better than the mean pose, so nothing useful was learned: {', '.join(worse)}.")
@@ -238,7 +224,7 @@ def how_it_was_made(study, trainings):
         "shared": sorted(f"--{name}={value}" for name, value in shared),
         "runs": [run | {"folder": folder} for folder, run in runs.items()],
         "commands": [*commands, "python -m hand_tf.report --data_dir=RECORDS --runs=RUNS"],
-        "versions": _distinct(" ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in study.results),
+        "versions": _distinct(", ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in study.results),
         "machines": _distinct(
             f"{m['platform']}, {m['cpus']} CPUs, {', '.join(m['devices'])}"
             for m in (r["machine"] for r in study.results)
@@ -265,13 +251,18 @@ def pictures(study, trainings):
         labelled.setdefault(training.run["configuration"], []).append((training.run["labels"], training.history))
     row = study.spotlight
     found = {
-        "curve": [figures.error_over_labels(study)],
+        "curve": [figures.error_over_labels(study)] if len(study.rows) > 1 else [],
         "closer": [figures.joint_errors(study, row), figures.pck_curves(study, row)],
-        "novel_views": [figures.novel_views(t.novel_views, name) for name, t in unlabelled.items() if t.novel_views],
+        "novel_views": [
+            figures.Picture(f"{t.run['name']}_novel_views.png", t.novel_views.read_bytes(), name)
+            for name, t in unlabelled.items()
+            if t.novel_views
+        ],
+        "poses": [],
         "training": [],
     }
     if FLAGS.data_dir:
-        found["closer"].insert(0, overlays.sheet(study, row, FLAGS.data_dir, FLAGS.overlay_crops))
+        found["poses"] = overlays.sheets(study, row, FLAGS.data_dir, FLAGS.overlay_crops)
     if unlabelled:
         found["novel_views"].append(figures.novel_view_training({n: t.history for n, t in unlabelled.items()}))
     if labelled:

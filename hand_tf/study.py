@@ -15,6 +15,19 @@ RESULTS = "results.json"
 RULES = ("joints3d", "box2d")
 # Paper: Table 1 has these columns in this order; ours stand behind them.
 ORDER = ("supervised", "pose_head", "semi_supervised", "semi_supervised_aug", "finetune", "finetune_joint")
+# What a configuration is, for somebody who reads the tables first.
+MEANING = {
+    "supervised": "encoder and pose head learn from the labels alone",
+    "pretrain": "encoder and decoder learn to show the hand as another camera sees it, without labels",
+    "pretrain_aug": "pretrain, with random in-plane rotations of the views",
+    "pose_head": "the encoder of the earlier run stays frozen, only the pose head learns from the labels; on pretrain"
+    " and pretrain_aug this is the paper's “Pre-trained”",
+    "semi_supervised": "all at once: novel views of all crops, poses of the labelled ones",
+    "semi_supervised_aug": "semi_supervised, with random in-plane rotations of the unlabelled views; not in the paper",
+    "finetune": "starts from the earlier run, then encoder and pose head learn from the labels; not in the paper",
+    "finetune_joint": "starts from the earlier run, then learns poses and novel views at once; not in the paper",
+    "finetune_joint_aug": "finetune_joint, with random in-plane rotations of the unlabelled views; not in the paper",
+}
 # Flags that do not make a run another experiment.
 SAME_EXPERIMENT = {
     *("regime", "scenario", "seed", "workdir", "data_dir", "init_from", "checkpoint_every", "pictures_every"),
@@ -129,10 +142,10 @@ class Cell:
     spread: float | None
     count: int
 
-    def text(self, decimals=2):
-        """As the tables show it: `24.02` or `24.02 ± 0.31 (3)`."""
-        shown = f"{self.mean:.{decimals}f}"
-        return shown if self.spread is None else f"{shown} ± {self.spread:.{decimals}f} ({self.count})"
+    def shown(self, decimals=2):
+        """Mean and spread as the tables show them: `("24.02", "± 0.31 (3)")`, the latter empty for one run."""
+        spread = "" if self.spread is None else f"± {self.spread:.{decimals}f} ({self.count})"
+        return f"{self.mean:.{decimals}f}", spread
 
 
 class Study:

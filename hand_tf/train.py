@@ -9,8 +9,6 @@ command resumes a run that was killed; a finished run is left alone.
 
 import contextlib
 import functools
-import json
-import os
 import pathlib
 import random
 import sys
@@ -33,6 +31,7 @@ from hand_tf import (
     scenarios,
     schema,
     summaries,
+    workdir,
 )
 
 FLAGS = flags.FlagValues()
@@ -107,9 +106,6 @@ flags.DEFINE_integer("probe_every", 1, "Epochs between probes.", lower_bound=1, 
 flags.DEFINE_integer("pictures_every", 5, "Epochs between pictures.", lower_bound=1, **_define)
 flags.mark_flags_as_required(["regime", "data_dir", "workdir"], flag_values=FLAGS)
 
-# What a resumed run may set otherwise than the run it continues.
-_MAY_CHANGE = {"workdir", "checkpoint_every", "probe_every", "pictures_every"}
-
 
 def main(_):
     """Trains the regime of the flags; see the module's docstring."""
@@ -118,10 +114,10 @@ def main(_):
         _train(pathlib.Path(FLAGS.workdir), regimes.REGIMES[FLAGS.regime], data)
 
 
-def _train(workdir, regime, data):
+def _train(folder, regime, data):
     labels = _labels(regime, data)
-    if _claim(workdir):
-        print(f"{workdir}: this run has finished; nothing to do")
+    if workdir.claim(folder, FLAGS.flags_into_string()):
+        print(f"{folder}: this run has finished; nothing to do")
         return
     random.seed(FLAGS.seed)  # from which Keras seeds initialisers and dropout
     keras.mixed_precision.set_global_policy(FLAGS.precision)
@@ -133,7 +129,7 @@ def _train(workdir, regime, data):
             parts["pose_head"].get_layer("pose").set_statistics(*pipeline.pose_statistics(labels))
         model = regimes.wire(regime, parts, FLAGS.latent_dropout)
         model.compile(_optimizer(), *_losses(regime, data, labels), jit_compile=False)
-    batches = _batches(regime, data, labels, first_epoch := checkpoints.restore(workdir / "checkpoints", model))
+    batches = _batches(regime, data, labels, first_epoch := checkpoints.restore(folder / "checkpoints", model))
 
     started = time.perf_counter()
     model.fit(
@@ -145,7 +141,25 @@ def _train(workdir, regime, data):
         shuffle=False,
         verbose=0,
     )
-    _finish(workdir, regime, parts, labels, time.perf_counter() - started)
+    workdir.finish(folder, parts, _facts(regime, labels, time.perf_counter() - started))
+    print(f"{folder}: finished after {time.perf_counter() - started:.0f} s")
+    if regime.labelled:
+        print(f"next: python -m hand_tf.evaluate --data_dir={FLAGS.data_dir} --run={folder}")
+
+
+def _facts(regime, labels, seconds):
+    return {
+        "regime": regime.name,
+        "scenario": FLAGS.scenario,
+        "labels": 0 if labels is None else len(labels["pose"]),
+        "init_from": FLAGS.init_from,
+        "steps": FLAGS.epochs * FLAGS.steps_per_epoch,
+        "batch_size": FLAGS.batch_size,
+        "seconds": round(seconds, 1),
+        "flags": workdir.settings(FLAGS.flags_into_string()),
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+    }
 
 
 @functools.cache  # one a process: several would crash in their collectives
@@ -154,57 +168,6 @@ def strategy():
     if keras.backend.backend() != "tensorflow":
         return types.SimpleNamespace(scope=contextlib.nullcontext)
     return tf.distribute.MirroredStrategy()
-
-
-# --- the workdir ----------------------------------------------------------------------------------------------------
-
-
-def _claim(workdir):
-    """Makes `workdir` this run's; True if the run has already finished. Raises ValueError if it is another run's."""
-    path, text = workdir / "flags.txt", FLAGS.flags_into_string()
-    if path.is_file():
-        before, now = (_settings(t) for t in (path.read_text(encoding="utf-8"), text))
-        changed = [
-            n for n in sorted(before.keys() | now.keys()) if before.get(n) != now.get(n) and n not in _MAY_CHANGE
-        ]
-        if changed:
-            name = "regime" if "regime" in changed else changed[0]
-            raise ValueError(
-                f"{path}: belongs to a run with --{name}={before.get(name)}, asked for --{name}={now.get(name)}"
-                f" ({len(changed)} flags differ); use another --workdir"
-            )
-        return (workdir / "run.json").is_file()
-    workdir.mkdir(parents=True, exist_ok=True)
-    manifest.write_text(path, text)
-    return False
-
-
-def _settings(text):
-    lines = (line.lstrip("-").partition("=") for line in text.splitlines() if line.startswith("--"))
-    return {name: value for name, _, value in lines}
-
-
-def _finish(workdir, regime, parts, labels, seconds):
-    """Saves the sub-models and, last, run.json, which marks the run as finished."""
-    for name, part in parts.items():
-        part.trainable = True
-        partial = workdir / f"partial.{name}.keras"
-        part.save(partial)
-        os.replace(partial, workdir / f"{name}.keras")
-    facts = {
-        "regime": regime.name,
-        "scenario": FLAGS.scenario,
-        "labels": 0 if labels is None else len(labels["pose"]),
-        "init_from": FLAGS.init_from,
-        "steps": FLAGS.epochs * FLAGS.steps_per_epoch,
-        "batch_size": FLAGS.batch_size,
-        "seconds": round(seconds, 1),
-        "flags": _settings(FLAGS.flags_into_string()),
-        "backend": keras.backend.backend(),
-        "keras": keras.__version__,
-    }
-    manifest.write_text(workdir / "run.json", json.dumps(facts, indent=1))
-    print(f"{workdir}: finished; next: python -m hand_tf.evaluate --data_dir={FLAGS.data_dir} --run={workdir}")
 
 
 # --- parts of the model ---------------------------------------------------------------------------------------------
@@ -367,13 +330,12 @@ def _pictures(regime, parts, data, labels):
 
 
 def _callbacks(regime, parts, data, labels, first_epoch):
-    workdir = pathlib.Path(FLAGS.workdir)
     wants_probe = regime.unlabelled and FLAGS.probe_crops
     return [
         *([_probe(parts["encoder"], data)] if wants_probe else []),
         _pictures(regime, parts, data, labels),
-        summaries.History(workdir, first_epoch),
-        checkpoints.Checkpoint(workdir / "checkpoints", FLAGS.checkpoint_every),
+        summaries.History(FLAGS.workdir, first_epoch),
+        checkpoints.Checkpoint(pathlib.Path(FLAGS.workdir) / "checkpoints", FLAGS.checkpoint_every),
     ]
 
 

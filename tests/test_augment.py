@@ -322,7 +322,7 @@ def test_boxes_hold_accepted_joints_only():
         np.testing.assert_allclose(side[n], np.ptp(seen, axis=0).max(), rtol=1e-5)
 
 
-# --- colour and weights ---------------------------------------------------------------------------------------------
+# --- colour and mask ------------------------------------------------------------------------------------------------
 
 
 def test_colour_is_shared_by_all_views_and_leaves_the_rest_alone(labels):
@@ -352,17 +352,16 @@ def test_colour_saturates(labels):
     assert (found[..., 0] == 0).all() and found[..., 1].max() == 255 and found[..., 1].min() > 60
 
 
-def test_foreground_weight():
+def test_what_moved_differs_from_the_background():
     background = np.full((2, 4, 4, 3), 100, np.uint8)
     target = background.copy()
     target[0, 1, 2, 1] = 111  # one channel is enough; 11 / 255 is more than 0.04, 10 / 255 is not
     target[0, 0, 0] = 110
-    target[1, 3, 3] = (100, 100, 50)  # darker counts as well, and does not wrap around
-    expected = np.ones((2, 4, 4))
-    expected[0, 1, 2] = expected[1, 3, 3] = 6
-    found = augment.foreground_weight(tf.constant(target), tf.constant(background), 6.0, 0.04)
-    np.testing.assert_array_equal(found, expected)
-    assert found.dtype == tf.float32
+    target[1, 3, 3] = (100, 100, 50)  # darker counts as well
+    target[1, 0, 0] = 95  # and does not wrap around
+    expected = np.zeros((2, 4, 4), bool)
+    expected[0, 1, 2] = expected[1, 3, 3] = True
+    np.testing.assert_array_equal(augment.moved(tf.constant(target), tf.constant(background), 0.04), expected)
 
 
 # --- seeds ----------------------------------------------------------------------------------------------------------

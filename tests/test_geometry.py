@@ -72,6 +72,10 @@ def test_points_behind_the_camera_are_nan():
     assert not geometry.inside(geometry.project(behind, view), view).any()
 
 
+def test_no_points_are_no_pixels():
+    assert geometry.project(np.empty((0, 3)), camera()).shape == (0, 2)
+
+
 def test_inside_counts_whole_pixels():
     view = camera(width=20, height=10)
     pixels = [[-0.5, 0], [-0.51, 0], [19.5, 9.5], [19.51, 5], [5, 9.51], [5, -0.6], [np.nan, 3]]

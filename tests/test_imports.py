@@ -15,13 +15,17 @@ TOOLS = PACKAGE.parent / "tfrecords_tools"
 # A module may import those of the rows above its own.
 LAYERS = (
     {"skeleton"},
-    {"schema", "geometry", "manifest", "scenarios", "drawing", "command"},
-    {"layers", "losses", "metrics", "augment"},
+    {"schema", "geometry", "manifest", "scenarios", "drawing", "figures", "command"},
+    {"layers", "losses", "metrics", "augment", "inputs"},
     {"resnet", "pipeline", "probe", "checkpoints"},
     {"models"},
     {"regimes", "summaries"},
-    {"train", "evaluate", "report", "export", "predict"},
+    {"study"},
+    {"train", "evaluate", "export", "predict"},
+    {"overlays"},
+    {"report"},  # reads what the other commands wrote, and loads models as `evaluate` does
 )
+COMMANDS = {"train", "evaluate", "export", "predict", "report"}
 HEIGHT = {name: height for height, row in enumerate(LAYERS) for name in row}
 BACKEND_FREE = {"layers", "losses", "metrics", "resnet", "models", "regimes"}
 LIGHT = {"skeleton", "geometry", "manifest", "scenarios", "drawing", "command"}
@@ -98,6 +102,5 @@ def test_light_modules_load_no_framework():
 
 
 def test_only_commands_define_flags():
-    commands = LAYERS[-1] | {"command"}
-    for module in names(PACKAGE) - commands:
+    for module in names(PACKAGE) - COMMANDS - {"command"}:
         assert "absl" not in outside(imported(PACKAGE / f"{module}.py")), module

@@ -99,10 +99,11 @@ def equal(one, other):
 
 
 def samples(batches):
-    """Single triplets, as dicts with `target` and `weight`, of (x, y, sample_weight) batches."""
+    """Single triplets of (x, y, sample_weight) batches, as dicts with `target`, `mask` and `weight` beside x."""
     for x, y, w in batches:
+        batch = x | {"target": y["image"], "mask": y["mask"], "weight": w["image"]}
         for n in range(len(x["source"])):
-            yield {name: value[n] for name, value in x.items()} | {"target": y["image"][n], "weight": w["image"][n]}
+            yield {name: value[n] for name, value in batch.items()}
 
 
 # --- triplets -------------------------------------------------------------------------------------------------------
@@ -119,11 +120,12 @@ def test_shapes_and_types(triplets, data):
     images = (BATCH, data.crop_size, data.crop_size, 3)
     for x, y, w in triplets:
         assert x.keys() == {"source", "reference", "rotation", "background"}
-        assert y.keys() == w.keys() == {"image", "features"}
+        assert y.keys() == w.keys() == {"image", "features", "mask"}
         for image in (x["source"], x["reference"], x["background"], y["image"], y["features"]):
             assert image.shape == images and image.dtype == np.uint8
         assert x["rotation"].shape == (BATCH, 3, 3) and x["rotation"].dtype == np.float32
         assert w["image"].shape == images[:3] and w["features"].tolist() == [1] * BATCH
+        assert y["mask"].shape == (*images[:3], 1) and (w["mask"] == np.ones(images[:3])).all()
         np.testing.assert_array_equal(y["image"], y["features"])
 
 
@@ -192,10 +194,11 @@ def uninterrupted(records, data):
     return take(unlabelled(records, data, **AUGMENTED, **WEIGHTS), 3 * STEPS)
 
 
-def test_foreground_weights_belong_to_what_the_batch_shows(uninterrupted):
+def test_mask_and_weights_belong_to_what_the_batch_shows(uninterrupted):
     share = []
     for triplet in samples(uninterrupted):
         difference = np.abs(triplet["target"].astype(float) - triplet["background"]).max(-1) / 255
+        np.testing.assert_array_equal(triplet["mask"][..., 0], difference > 0.1)
         np.testing.assert_array_equal(triplet["weight"], np.where(difference > 0.1, 4.0, 1.0))
         share.append(np.mean(triplet["weight"] > 1))
     assert 0.05 < np.mean(share) < 0.8
@@ -334,7 +337,7 @@ def test_joint_batches_hold_as_many_labels_as_triplets(records, data, labels, tr
     stream = pipeline.joint(unlabelled(records, data), labelled(few, data, batch_size=BATCH, steps=STEPS))
     x, y, w = next(stream.as_numpy_iterator())
     assert x.keys() == {"source", "reference", "rotation", "background", "labelled"}
-    assert y.keys() == w.keys() == {"image", "features", "pose"}
+    assert y.keys() == w.keys() == {"image", "features", "mask", "pose"}
     assert {len(value) for value in tf.nest.flatten((x, y, w))} == {BATCH}
     counts = collections.Counter(truth.view(image) for image in x["labelled"])
     assert sorted(counts.values()) == [2, 3, 3]
@@ -421,3 +424,6 @@ def test_a_flipped_byte_is_an_error_not_a_picture(records, data, index, tmp_path
         pipeline.load_labels(folder, every, index)
     with pytest.raises(tf.errors.DataLossError):
         take(unlabelled(folder, data, ("S2",)), STEPS)
+    damaged = ", ".join(shard.file for shard in group.shards)
+    with pytest.raises(ValueError, match=f"{damaged} is damaged"), pipeline.damage_named(folder, data):
+        pipeline.load_labels(folder, every, index)

@@ -158,6 +158,11 @@ def test_export_refuses_what_it_cannot_use(run, model, tmp_path, capsys):
         shutil.copytree(run, folder)
         (folder / missing).unlink()
         cases.append((f"no {missing} there", exported(folder, tmp_path / "out")))
+    for name, message in (("run.json", "not valid JSON"), ("encoder.keras", "damaged")):
+        folder = tmp_path / f"cut_{name}"
+        shutil.copytree(run, folder)
+        (folder / name).write_bytes((run / name).read_bytes()[:60])
+        cases.append((f"{name}: {message}", exported(folder, tmp_path / "out")))
     cases.append(("exists already", exported(run, model)))
     cases.append(("not a SavedModel", exported(run, tmp_path, "--overwrite")))
     lines = capsys.readouterr().err.splitlines()
