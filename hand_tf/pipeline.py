@@ -193,7 +193,7 @@ def unlabelled(
             batch = batch | {"rotation": tf.roll(batch["rotation"], 1, 0)}
         moved = augment.moved(batch["target"], batch["background"], foreground_threshold)
         x = {name: batch[name] for name in ("source", "reference", "rotation", "background")}
-        y = {"image": batch["target"], "features": batch["target"], "mask": moved[..., None]}
+        y = {"image": batch["target"], "features": batch["target"], "mask": tf.cast(moved, tf.uint8)[..., None]}
         # Choice: most of a crop is background, which the composite gives for free; unweighted, the hand would be a
         # rounding error of the loss. Never weighted by the predicted mask, which would learn to shrink.
         weights = 1.0 + (foreground_weight - 1.0) * tf.cast(moved, tf.float32)

@@ -16,8 +16,8 @@ import sys
 
 from absl import flags
 
-from hand_tf import command, manifest, scenarios
-from hand_tf.study import MEANING, SAME_EXPERIMENT, Study, load_results, load_trainings, place
+from hand_tf import command, manifest, provenance, scenarios
+from hand_tf.study import MEANING, Study, load_results, load_trainings, place
 
 FLAGS = flags.FlagValues()
 _define = {"flag_values": FLAGS}
@@ -63,8 +63,8 @@ def main(_):
         "table_1": table_1(study),
         "table_2": table_2(study),
         "pictures": pictures(study, trainings),
-        "notes": notes(study, trainings),
-        "made": how_it_was_made(study, trainings),
+        "notes": provenance.notes(study, trainings, drawn=bool(FLAGS.data_dir)),
+        "made": provenance.how_it_was_made(study, trainings),
         "paper": [
             (*row, [(value, value == min(values)) for value in values])
             for row, values in zip(scenarios.TABLE_1.items(), PAPER, strict=True)
@@ -138,103 +138,6 @@ def in_short(study):
         sentence += "".join(f"; {name}: {cell.mean:.1f} mm" for name, cell in others if cell)
         sentences.append(f"{sentence}; always answering with the labels' mean pose: {study.mean_pose(row):.1f} mm.")
     return sentences
-
-
-def notes(study, trainings):
-    """What a reader must know before trusting the numbers."""
-    found = []
-    counts = {cell.count for cell in (study.cell(*key) for key in study.cells)}
-    if 1 in counts:
-        which = "Every cell is" if counts == {1} else "A cell without ± is"
-        found.append(f"{which} a single run: differences as small as those between seeds mean nothing.")
-    shared = [
-        column
-        for (_, column), results in study.cells.items()
-        if len(results) > 1 and results[0]["run"]["before"] and len({_start(r["run"]) for r in results}) == 1
-    ]
-    if shared:
-        names = ", ".join(sorted(set(shared)))
-        found.append(
-            f"The runs of a cell start from one and the same earlier run, whose own chance ± leaves out: {names}."
-        )
-    worse = [f"{c} on {row[1]}" for row, c in study.cells if study.cell(row, c).mean >= study.mean_pose(row)]
-    if worse:
-        found.append(f"No better than the mean pose, so nothing useful was learned: {', '.join(worse)}.")
-    gaps = [
-        f"{column} on {row[1]}" for row in study.rows for column in study.columns if (row, column) not in study.cells
-    ]
-    if gaps:
-        found.append(f"Not measured: {', '.join(gaps)}.")
-    weights = {s["perceptual_weights"] for s in _all_settings(study) if "perceptual_weights" in s} & {"none", "random"}
-    if weights:
-        found.append(
-            f"Feature loss (Eq. 3) of some runs: {', '.join(sorted(weights))}; the paper uses ImageNet weights."
-        )
-    if study.results[0]["data"]["max_crops"]:
-        found.append(f"Measured on {study.results[0]['crops']:,} test crops, chosen by lot, not on all of them.")
-    if len(study.rules) == 1:
-        found.append(f"Only the crop rule {study.rule} was measured for all runs.")
-    waiting = [t.folder for t in trainings if t.run and t.has_head and not t.has_results]
-    if waiting:
-        found.append(f"Trained but not evaluated: {', '.join(waiting)}.")
-    unfinished = [t.folder for t in trainings if not t.run]
-    if unfinished:
-        found.append(f"Not finished, so left out of the tables: {', '.join(unfinished)}.")
-    if not FLAGS.data_dir:
-        found.append("No poses are drawn on test crops: that needs --data_dir.")
-    return found
-
-
-def _start(run):
-    return run["before"]["name"] if run["before"] else None
-
-
-def _chain(run):
-    while run:
-        yield run
-        run = run["before"]
-
-
-def _all_settings(study):
-    """The flags of all runs that read unlabelled views, those that measured runs started from included."""
-    runs = (run for result in study.results for run in _chain(result["run"]))
-    return [run["flags"] for run in runs if run["regime"] in ("pretrain", "semi_supervised", "finetune_joint")]
-
-
-def how_it_was_made(study, trainings):
-    """Commands, settings, versions, seeds, times: what it takes to make the tables again."""
-    runs = {t.folder: t.run for t in trainings if t.run} | {r["folder"]: r["run"] for r in study.results}
-    # Earlier runs first: the commands can be run from top to bottom.
-    runs = dict(sorted(runs.items(), key=lambda item: (len(list(_chain(item[1]))), item[0])))
-    shared = set.intersection(*(set(run["flags"].items()) for run in runs.values()))
-    shared = {item for item in shared if item[0] not in SAME_EXPERIMENT}
-    measured = {result["folder"] for result in study.results}
-    measured, commands = {result["folder"] for result in study.results}, []
-    for folder, run in runs.items():
-        own = {name: value for name, value in sorted(run["flags"].items()) if (name, value) not in shared}
-        own |= {"data_dir": "RECORDS", "workdir": f"RUNS/{folder}"}
-        if "init_from" in own:
-            own["init_from"] = f"RUNS/{pathlib.Path(own['init_from']).name}"
-        settings = " ".join(f"--{name}={value}" for name, value in own.items())
-        commands.append(f"python -m hand_tf.train --flagfile=shared.flags {settings}")
-        if folder in measured:
-            subjects = study.results[0]["data"]["subjects"]
-            commands.append(f"python -m hand_tf.evaluate --data_dir=RECORDS --run=RUNS/{folder} --subjects={subjects}")
-    return {
-        "shared": sorted(f"--{name}={value}" for name, value in shared),
-        "runs": [run | {"folder": folder} for folder, run in runs.items()],
-        "commands": [*commands, "python -m hand_tf.report --data_dir=RECORDS --runs=RUNS"],
-        "versions": _distinct(", ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in study.results),
-        "machines": _distinct(
-            f"{m['platform']}, {m['cpus']} CPUs, {', '.join(m['devices'])}"
-            for m in (r["machine"] for r in study.results)
-        ),
-        "hours": sum(run["seconds"] for run in runs.values()) / 3600,
-    }
-
-
-def _distinct(texts):
-    return list(dict.fromkeys(texts))
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------

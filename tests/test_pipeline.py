@@ -146,8 +146,8 @@ def test_a_triplet_is_two_views_of_one_instant_and_one_of_another(triplets, trut
 
 
 def test_a_batch_mixes_subjects(triplets, truth):
-    for x, _, _ in triplets:
-        assert len({truth.view(image).group for image in x["source"]}) > BATCH // 2
+    groups = [len({truth.view(image).group for image in x["source"]}) for x, _, _ in triplets]
+    assert min(groups) >= 3 and np.mean(groups) > 4  # of eight triplets
 
 
 def test_the_subjects_and_the_gap_in_time_can_be_set(records, data, triplets, truth):

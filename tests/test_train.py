@@ -1,11 +1,13 @@
 """The real trainer on a tiny dome: every regime, resuming, replicas, bad input."""
 
+import contextlib
 import csv
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -28,6 +30,14 @@ def run(records, workdir, regime, *flags):
 def weights(workdir, name):
     model = keras.models.load_model(pathlib.Path(workdir) / f"{name}.keras", compile=False, safe_mode=True)
     return [np.asarray(variable) for variable in model.variables]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_replica():
+    """The logical CPUs are two devices to MirroredStrategy; only one test wants both."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "strategy", lambda: types.SimpleNamespace(scope=contextlib.nullcontext))
+        yield
 
 
 @pytest.fixture(scope="module")
