@@ -7,8 +7,8 @@ OUT=${1:?usage: demo.sh FOLDER}
 PYTHON=${PYTHON:-python}
 say() { printf '\n--- %s\n' "$*"; }
 
-say "1/6 The dome: 11 people, 8 cameras, 1760 instants, written like a camera dump"
-$PYTHON -m tfrecords_tools.dome --output="$OUT/dump" --frames=160 --fps=3 --image_size=192
+say "1/6 The dome: 11 people, 8 cameras, 1320 instants, written like a camera dump"
+$PYTHON -m tfrecords_tools.dome --output="$OUT/dump" --frames=120 --fps=3 --image_size=192
 
 say "2/6 Dump to records: virtual-camera crops of 64 px and empty backgrounds"
 $PYTHON -m tfrecords_tools.build --input="$OUT/dump" --output="$OUT/records" --crop_size=64 --fps=3
@@ -23,9 +23,9 @@ $PYTHON -m benchmarks.study --data_dir="$OUT/records" --output="$OUT/runs" --siz
 say "4/6 Export of the fine-tuned estimator as a SavedModel"
 [ -d "$OUT/model" ] || $PYTHON -m hand_tf.export --run="$OUT/runs/finetune-S0..S4_640-seed0" --output="$OUT/model"
 
-say "5/6 Prediction on a picture of somebody nobody trained on"
-PICTURE=$(find "$OUT/dump/dome_pose3/hdImgs/00_00" -name '*.jpg' | sort | head -n 1)
-$PYTHON -m hand_tf.predict --model="$OUT/model" --output="$OUT/predictions" "$PICTURE"
+say "5/6 Prediction on pictures of people nobody trained on"
+$PYTHON -m benchmarks.dome_boxes --dump="$OUT/dump/dome_pose3" --output="$OUT/boxes.csv"
+$PYTHON -m hand_tf.predict --model="$OUT/model" --boxes="$OUT/boxes.csv" --output="$OUT/predictions" --overwrite
 
 say "6/6 Results"
 $PYTHON -m hand_tf.report --runs="$OUT/runs" --data_dir="$OUT/records" --output="$OUT/report"

@@ -64,7 +64,16 @@ def mean_pose(pose, test_pose):
     return _error(np.vstack([np.zeros((1, y.shape[1])), y.mean(0)]), np.zeros((len(test_y), 1)), test_y)
 
 
-def measure(encoder, fit, test, batch_size=256):
+def points_of(encoder, images, batch_size=256):
+    """The encoder's points [n, N, 3] of `images` [n, size, size, 3] uint8.
+
+    Called layer by layer: a compiled `predict` would take longer to trace than it saves.
+    """
+    batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+    return np.concatenate([keras.ops.convert_to_numpy(encoder(b, training=False)["points"]) for b in batches])
+
+
+def measure(encoder, fit, test):
     """The probe's N-MPJPE (mm) of an encoder; `fit` and `test` from `decode`."""
-    points = [encoder.predict(part["images"], batch_size=batch_size, verbose=0)["points"] for part in (fit, test)]
+    points = [points_of(encoder, part["images"]) for part in (fit, test)]
     return ridge(points[0], fit["pose"], fit["subject"], points[1], test["pose"])

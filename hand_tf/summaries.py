@@ -6,6 +6,7 @@ WORKDIR/tensorboard/                      the same for TensorBoard
 """
 
 import csv
+import functools
 import os
 import pathlib
 import time
@@ -30,19 +31,20 @@ def novel_view_sheet(parts, batch, rows=6):
     """
     x, y = batch
     images = {name: np.asarray(value)[:rows] for name, value in (*x.items(), ("target", y["image"]))}
-    points = keras.ops.convert_to_numpy(parts["encoder"].predict_on_batch(images["source"])["points"])
-    appearance = parts["encoder"].predict_on_batch(images["reference"])["appearance"]
+    encode, decode = (functools.partial(parts[name], training=False) for name in ("encoder", "decoder"))
+    points = keras.ops.convert_to_numpy(encode(images["source"])["points"])
     turned = points @ images["rotation"].transpose(0, 2, 1)
-    decoded = parts["decoder"].predict_on_batch(
-        {"points": turned, "appearance": appearance, "background": images["background"]}
-    )
+    inputs = {"points": turned, "background": images["background"]}
+    inputs = {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
+    decoded = decode(inputs | {"appearance": encode(images["reference"])["appearance"]})
+    decoded = {name: keras.ops.convert_to_numpy(value) for name, value in decoded.items()}
     extent, size = _reference_extent(points), images["source"].shape[1]
     sheet = []
     for i in range(len(points)):
         cells = {name: images[name][i] for name in ("source", "reference", "target")}
-        cells["predicted"] = np.uint8(np.round(255 * np.clip(np.asarray(decoded["image"])[i], 0, 1)))
+        cells["predicted"] = np.uint8(np.round(255 * np.clip(decoded["image"][i], 0, 1)))
         if "mask" in decoded:
-            cells["mask"] = np.repeat(np.uint8(255 * np.asarray(decoded["mask"])[i]), 3, -1)
+            cells["mask"] = np.repeat(np.uint8(255 * decoded["mask"][i]), 3, -1)
         cells["points"] = drawing.draw_points(points[i], size, extent)
         cells["turned"] = drawing.draw_points(turned[i], size, extent)
         factor = max(1, 96 // size)
@@ -59,7 +61,7 @@ def pose_sheet(model, batch, count=12):
     """
     x, y = batch
     source, true = np.asarray(x["source"])[:count], np.asarray(y["pose"])[:count]
-    found = np.asarray(model.predict_on_batch({"source": source})["pose"])
+    found = keras.ops.convert_to_numpy(model({"source": source}, training=False)["pose"])
     size = 96
     cells = []
     for image, pose, prediction in zip(source, true, found, strict=True):

@@ -1,7 +1,6 @@
 """The pose probe against a ridge regression and an N-MPJPE written out in NumPy."""
 
-import types
-
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -154,9 +153,10 @@ def test_measure_reads_the_points_of_the_encoder():
     points, pose, groups = linear_data(0, 90)
     test_points, test_pose, _ = linear_data(5, 30)
     # An "encoder" whose images are its points; its appearance says nothing.
-    encoder = types.SimpleNamespace(
-        predict=lambda images, batch_size, verbose: {"points": images, "appearance": 0 * images}
-    )
+    images = keras.Input((POINTS, 3))
+    encoder = keras.Model(images, {"points": keras.layers.Identity()(images), "appearance": 0.0 * images})
     fit = {"images": points, "pose": pose, "subject": groups}
-    found = probe.measure(encoder, fit, {"images": test_points, "pose": test_pose, "subject": groups[:30]})
-    assert found == pytest.approx(probe.ridge(points, pose, groups, test_points, test_pose))
+    test = {"images": test_points, "pose": test_pose, "subject": groups[:30]}
+    expected = probe.ridge(points, pose, groups, test_points, test_pose)
+    for batch_size in (256, 7):  # the last batch smaller
+        assert probe.measure(encoder, fit, test, batch_size) == pytest.approx(expected)
