@@ -32,18 +32,20 @@ def warp(images, turn, intrinsics, new_intrinsics):
     """`images` [batch, H, W, 3] uint8 as the turned virtual camera sees them; what opens up is 0."""
     mapping = intrinsics @ tf.linalg.matrix_transpose(turn) @ tf.linalg.inv(new_intrinsics)
     mapping = tf.reshape(mapping / mapping[:, 2:, 2:], [-1, 9])[:, :8]
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
+    warped = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
         transforms=mapping,
         output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
+    # The kernel would truncate bytes, half a grey level darker on average and no identity.
+    return tf.cast(tf.round(warped), tf.uint8)
 
 
 def _uniform(seed, salt, shape, low, high):
-    return tf.random.stateless_uniform(shape, seed + tf.constant([0, salt], seed.dtype), low, high)
+    return tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, salt), low, high)
 
 
 def _plain_intrinsics(images):
@@ -120,7 +122,10 @@ def crop_box2d(batch, margin):
     zoom = size / (side * margin) * tf.norm(rays, axis=-1)
     new_K = tf.concat([K[:, :2, :2] * zoom[:, None, None], K[:, :2, 2:]], -1)
     new_K = tf.concat([new_K, K[:, 2:]], 1)
+    pixels = tf.concat([batch["joints_2d"], tf.ones_like(batch["joints_2d"][..., :1])], -1)
+    pixels = pixels @ tf.linalg.matrix_transpose(new_K @ turn @ tf.linalg.inv(K))
     return batch | {
+        "joints_2d": pixels[..., :2] / pixels[..., 2:],
         "source": warp(images, turn, K, new_K),
         "intrinsics": new_K,
         "pose": batch["pose"] @ tf.linalg.matrix_transpose(turn),

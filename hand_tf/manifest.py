@@ -110,8 +110,11 @@ def load(folder, schema_version):
             raise ValueError(f"{path}: schema_version is {found}, this code reads {schema_version}; build again")
         groups = tuple(Group(**g | {"shards": tuple(Shard(**s) for s in g["shards"])}) for g in data["groups"])
         manifest = Manifest(**data | {"groups": groups})
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a manifest of this project ({error})") from error
+    index = path.with_name(INDEX)
+    if not index.is_file() or sha256(index) != manifest.index_sha256:
+        raise ValueError(f"{index}: missing, cut short or changed (its SHA-256 is not the manifest's); build again")
     for group in manifest.groups:
         for shard in group.shards:
             check_size(pathlib.Path(folder) / shard.file, shard)
@@ -143,6 +146,8 @@ def read_index(folder):
         rows = list(csv.DictReader(file))
     if rows and tuple(rows[0]) != INDEX_FIELDS:
         raise ValueError(f"{path}: columns {tuple(rows[0])}, expected {INDEX_FIELDS}")
+    if any(None in row.values() for row in rows):
+        raise ValueError(f"{path}: a line has too few columns; the index is cut short or changed")
     return [
         row | {"cameras": tuple(row["cameras"].split()), "frame": int(row["frame"]), "labelled": row["labelled"] == "1"}
         for row in rows

@@ -21,6 +21,7 @@ import tensorflow as tf
 from hand_tf import augment, manifest, schema, skeleton
 
 AUTOTUNE = tf.data.AUTOTUNE
+READ_BYTES = 1 << 20  # at a time from a shard
 # A second look at the same pair of instants costs no reading; more would make neighbours in the shuffle buffer alike.
 TRIPLETS_PER_PAIR = 8
 RECORDS_TO_SHUFFLE, TRIPLETS_TO_SHUFFLE, GROUPS_AT_ONCE = 32, 1024, 16
@@ -68,7 +69,7 @@ def usable_groups(records, data, subjects, min_frames):
 def _pairs_of_group(files, seed):
     """Pairs [2] of serialised records of one group, in a random order: two instants of the same hand."""
     files = tf.data.Dataset.from_tensor_slices(files).shuffle(1024, seed)
-    records = files.flat_map(tf.data.TFRecordDataset)
+    records = files.flat_map(lambda path: tf.data.TFRecordDataset(path, buffer_size=READ_BYTES))
     return records.shuffle(RECORDS_TO_SHUFFLE, seed).batch(2, drop_remainder=True)
 
 
@@ -241,7 +242,7 @@ def crops_with_labels(records, chosen, index):
     names = [f"{key}\n{camera}" for key, camera in chosen]
     table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, [1] * len(names)), 0)
     return (
-        tf.data.TFRecordDataset([str(pathlib.Path(records) / shard) for shard in shards])
+        tf.data.TFRecordDataset([str(pathlib.Path(records) / shard) for shard in shards], buffer_size=READ_BYTES)
         .map(schema.parse, num_parallel_calls=AUTOTUNE, deterministic=True)
         .flat_map(_crops_of_record)
         .filter(lambda crop: table.lookup(crop["key"] + "\n" + crop["camera"]) > 0)

@@ -303,7 +303,7 @@ def _batches(regime, data, labels, first_epoch):
 # --- callbacks ------------------------------------------------------------------------------------------------------
 
 
-def _probe(encoder, data):
+def _probe(encoder, data, first_epoch):
     """The pose probe's callback, its references printed."""
     index = manifest.read_index(FLAGS.data_dir)
     sets = []
@@ -311,7 +311,12 @@ def _probe(encoder, data):
         every = scenarios.choose(f"{subjects}:all", index, data.subjects)
         sets.append(probe.decode(pipeline.load_labels(FLAGS.data_dir, every[:count], index)))
     mean = probe.mean_pose(sets[0]["pose"], sets[1]["pose"])
-    untrained = probe.measure(encoder, *sets)
+    if first_epoch:  # a resumed run: the encoder has moved on
+        untrained = summaries.read_history(pathlib.Path(FLAGS.workdir) / "history.csv")[0].get(
+            "probe_start", float("nan")
+        )
+    else:
+        untrained = probe.measure(encoder, *sets)
     print(f"pose probe on {FLAGS.probe_test}, N-MPJPE mm: mean pose {mean:.1f}, encoder at the start {untrained:.1f}")
     return summaries.Probe(encoder, *sets, FLAGS.probe_every, {"probe_mean_pose": mean, "probe_start": untrained})
 
@@ -332,7 +337,7 @@ def _pictures(regime, parts, data, labels):
 def _callbacks(regime, parts, data, labels, first_epoch):
     wants_probe = regime.unlabelled and FLAGS.probe_crops
     return [
-        *([_probe(parts["encoder"], data)] if wants_probe else []),
+        *([_probe(parts["encoder"], data, first_epoch)] if wants_probe else []),
         _pictures(regime, parts, data, labels),
         summaries.History(FLAGS.workdir, first_epoch),
         checkpoints.Checkpoint(pathlib.Path(FLAGS.workdir) / "checkpoints", FLAGS.checkpoint_every),

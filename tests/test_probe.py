@@ -158,5 +158,5 @@ def test_measure_reads_the_points_of_the_encoder():
     fit = {"images": points, "pose": pose, "subject": groups}
     test = {"images": test_points, "pose": test_pose, "subject": groups[:30]}
     expected = probe.ridge(points, pose, groups, test_points, test_pose)
-    for batch_size in (256, 7):  # the last batch smaller
-        assert probe.measure(encoder, fit, test, batch_size) == pytest.approx(expected)
+    assert probe.measure(encoder, fit, test) == pytest.approx(expected)
+    np.testing.assert_array_equal(probe.points_of(encoder, test_points, batch_size=7), test_points)

@@ -43,7 +43,7 @@ def one_replica():
 @pytest.fixture(scope="module")
 def pretrained(records, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "pretrain_aug"
-    assert run(records, workdir, "pretrain_aug") == 0
+    assert run(records, workdir, "pretrain_aug", "--probe_crops=24") == 0
     return workdir
 
 
@@ -108,7 +108,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(records, tmp_path,
 
 def test_one_and_two_replicas_agree(records, tmp_path, monkeypatch, strategy):
     assert strategy.num_replicas_in_sync == 2
-    flags = ["semi_supervised", "--scenario=S0:8", "--epochs=1", "--head_dropout=0", "--probe_crops=0"]
+    flags = ["semi_supervised", "--scenario=S0:8", "--epochs=1", "--head_dropout=0"]
     assert run(records, tmp_path / "one", *flags) == 0
     monkeypatch.setattr(train, "strategy", lambda: strategy)
     assert run(records, tmp_path / "two", *flags) == 0
@@ -133,7 +133,7 @@ def test_the_command_line_replays_a_run_from_its_flags(records, pretrained, tmp_
 
 def test_a_finished_run_is_left_alone(records, pretrained, capsys):
     before = (pretrained / "encoder.keras").stat().st_mtime_ns
-    assert run(records, pretrained, "pretrain_aug") == 0
+    assert run(records, pretrained, "pretrain_aug", "--probe_crops=24") == 0
     assert "nothing to do" in capsys.readouterr().out
     assert (pretrained / "encoder.keras").stat().st_mtime_ns == before
 
@@ -142,7 +142,7 @@ def test_a_finished_run_is_left_alone(records, pretrained, capsys):
     ("regime", "flags", "message"),
     [
         ("supervised", ["--scenario=S0:8"], "belongs to a run with --regime=pretrain"),
-        ("pretrain_aug", ["--num_points=9"], "--num_points=8, asked for --num_points=9"),
+        ("pretrain_aug", ["--probe_crops=24", "--num_points=9"], "--num_points=8, asked for --num_points=9"),
     ],
 )
 def test_a_workdir_of_another_run_is_refused(records, pretrained, capsys, regime, flags, message):
