@@ -48,7 +48,7 @@ def describe(workdir):
         raise FileNotFoundError(f"{path}: not there; is {workdir} the workdir of a finished run of hand_tf.train?")
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        settings, start = tidy(facts["flags"]), facts["init_from"]
+        settings, start = facts["flags"], facts["init_from"]
         names = ("regime", "scenario", "labels", "steps", "batch_size", "seconds", "backend")
         run = {name: facts[name] for name in names} | {"name": path.parent.name, "flags": settings}
         configuration = training_name(settings)
@@ -61,16 +61,6 @@ def describe(workdir):
         before = describe(places[0]) if places else None
         configuration += f" on {before['configuration'] if before else pathlib.Path(start).name}"
     return run | {"configuration": configuration, "before": before}
-
-
-def tidy(settings):
-    """The flags of a run with `--composite` and `--nocomposite`, absl's spelling of booleans, as true and false."""
-    booleans = {
-        name.removeprefix("no"): "false" if name.startswith("no") else "true"
-        for name, value in settings.items()
-        if value == ""
-    }
-    return {name: value for name, value in settings.items() if value != ""} | booleans
 
 
 def training_name(settings):

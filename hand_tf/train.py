@@ -156,10 +156,15 @@ def _facts(regime, labels, seconds):
         "steps": FLAGS.epochs * FLAGS.steps_per_epoch,
         "batch_size": FLAGS.batch_size,
         "seconds": round(seconds, 1),
-        "flags": workdir.settings(FLAGS.flags_into_string()),
+        "flags": {name: _text(value) for name, value in FLAGS.flag_values_dict().items() if value is not None},
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
     }
+
+
+def _text(value):
+    """A flag's value as one would type it."""
+    return ",".join(value) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @functools.cache  # one a process: several would crash in their collectives

@@ -37,7 +37,7 @@ def numbers(error):
 def write_run(folder, regime, scenario=None, labels=0, seed=0, init_from=None, **settings):
     """A run folder without models, as hand_tf.train leaves it; pre-training runs with a picture."""
     folder.mkdir(parents=True)
-    settings = {"regime": regime, "seed": str(seed), "in_plane_degrees": "0.0", "composite": ""} | settings
+    settings = {"regime": regime, "seed": str(seed), "in_plane_degrees": "0.0", "composite": "true"} | settings
     facts = {"regime": regime, "scenario": scenario, "labels": labels, "init_from": init_from, "steps": 20}
     facts |= {"batch_size": 4, "seconds": 90.0, "backend": "tensorflow", "flags": settings}
     (folder / "run.json").write_text(json.dumps(facts))

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from absl import flags
 
-from hand_tf import command, drawing, manifest, skeleton
+from hand_tf import command, drawing, manifest
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", None, "contact sheet to write, .png", flag_values=FLAGS)
@@ -112,8 +112,7 @@ def main(arguments):
     if FLAGS.output:
         records = read_records(folder, choose(manifest.read_index(folder), FLAGS.num_instants, FLAGS.seed))
         drawing.save(FLAGS.output, sheet(records, FLAGS.num_views))
-        fingers = ", ".join(f"{finger} {drawing.FINGER_COLOURS[finger]}" for finger in skeleton.FINGERS)
-        print(f"Wrote {FLAGS.output} (RGB of the fingers: {fingers})")
+        print(f"{FLAGS.output}: written; thumb red, index yellow, middle green, ring blue, little finger violet")
 
 
 if __name__ == "__main__":
