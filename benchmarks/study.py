@@ -4,9 +4,10 @@
         --grid="pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4 = supervised, pose_head"
 
 The grid is a list of cells apart by `;`: a flagfile's name alone (pretrain, pretrain_aug), or a scenario, `=` and the
-flagfiles to run on it. pose_head and finetune start from the last pretrain(_aug) before them. Every cell is one run in
-STUDY/<flagfile>-<scenario>-seed<seed>; runs that have finished are kept, so the same command continues a study that
-was stopped. All runs share one process: most of a small run would be importing and building otherwise.
+flagfiles to run on it. pose_head starts from the last pretrain(_aug) before it, finetune from the pose_head of its
+scenario if there is one (a new head would first undo what the encoder knows), else from the pretrain(_aug) too. Every
+cell is one run in STUDY/<flagfile>-<scenario>-seed<seed>; runs that have finished are kept, so the same command
+continues a study that was stopped. All runs share one process: most of a small run would be importing otherwise.
 """
 
 import pathlib
@@ -67,7 +68,10 @@ def _run(name, scenario, seed, pretrained):
     ]
     if scenario:
         arguments.append(f"--scenario={scenario}")
-    if pretrained and name in ("pose_head", "finetune", "finetune_joint"):
+    head = _workdir("pose_head", scenario, seed)
+    if name.startswith("finetune") and (head / "run.json").is_file():
+        arguments.append(f"--init_from={head}")
+    elif pretrained and name in ("pose_head", "finetune"):
         arguments.append(f"--init_from={pretrained}")
     _call(train, *arguments, *sizes, f"--data_dir={FLAGS.data_dir}", f"--workdir={workdir}", f"--seed={seed}")
     if scenario and not (workdir / "results.json").is_file():

@@ -56,20 +56,35 @@ def _plain_intrinsics(images):
     return tf.tile(tf.reshape(matrix, [1, 3, 3]), [tf.shape(images)[0], 1, 1])
 
 
-def turn_triplet(batch, seed, max_degrees):
-    """In-plane rotations of a batch of triplets: independent angles for source, target and reference.
+def _new_camera(batch, seed, max_degrees, scale, centre):
+    """A random new virtual camera for every `source` of a batch: (turn [batch, 3, 3], intrinsics [batch, 3, 3])."""
+    K, count = batch["intrinsics"], tf.shape(batch["source"])[0]
+    size = tf.cast(tf.shape(batch["source"])[1], tf.float32)
+    side = tf.exp(_uniform(seed, 11, [count], tf.math.log(scale[0]), tf.math.log(scale[1])))
+    shift = _uniform(seed, 12, [count, 2], -centre, centre) * size
+    rays = tf.concat([shift / K[:, :1, 0], tf.ones([count, 1])], -1)
+    turn = in_plane(_uniform(seed, 13, [count], -max_degrees, max_degrees)) @ look_at(rays)
+    new_K = tf.concat([K[:, :2, :2] / side[:, None, None], K[:, :2, 2:]], -1)
+    return turn, tf.concat([new_K, K[:, 2:]], 1)
 
-    The background turns with the target; `rotation` becomes Z(target) rotation Z(source)^T.
+
+def turn_triplet(batch, seed, max_degrees, scale=(1.0, 1.0), centre=0.0):
+    """In-plane rotations of a batch of triplets, and other boxes for its sources.
+
+    Source, target and reference turn independently; the background turns with the target; `rotation` becomes
+    turn_target rotation turn_source^T. Scale and centre of the source alone vary as for `recrop`, so that the points
+    learn to be those of the crop that was meant, whatever box cut it.
     """
-    count = tf.shape(batch["source"])[0]
-    K = _plain_intrinsics(batch["source"])
+    count, K = tf.shape(batch["source"])[0], _plain_intrinsics(batch["source"])
+    turn, new_K = _new_camera(batch, seed, max_degrees, scale, centre)
+    turned = {"source": warp(batch["source"], turn, batch["intrinsics"], new_K)}
     turns = {
         name: in_plane(_uniform(seed, salt, [count], -max_degrees, max_degrees))
-        for salt, name in enumerate(("source", "target", "reference"))
+        for salt, name in enumerate(("target", "reference"))
     }
     turns["background"] = turns["target"]
-    turned = {name: warp(batch[name], turn, K, K) for name, turn in turns.items()}
-    turned["rotation"] = turns["target"] @ batch["rotation"] @ tf.linalg.matrix_transpose(turns["source"])
+    turned |= {name: warp(batch[name], turns[name], K, K) for name in turns}
+    turned["rotation"] = turns["target"] @ batch["rotation"] @ tf.linalg.matrix_transpose(turn)
     return batch | turned
 
 
@@ -83,16 +98,9 @@ def recrop(batch, seed, max_degrees, scale, centre):
         scale: (low, high) of the side of the new crop relative to the old one, log-uniform.
         centre: the centre moves uniformly by up to +-centre of the side in x and y.
     """
-    images, K, count = batch["source"], batch["intrinsics"], tf.shape(batch["source"])[0]
-    size = tf.cast(tf.shape(images)[1], tf.float32)
-    side = tf.exp(_uniform(seed, 11, [count], tf.math.log(scale[0]), tf.math.log(scale[1])))
-    shift = _uniform(seed, 12, [count, 2], -centre, centre) * size
-    rays = tf.concat([shift / K[:, :1, 0], tf.ones([count, 1])], -1)
-    turn = in_plane(_uniform(seed, 13, [count], -max_degrees, max_degrees)) @ look_at(rays)
-    new_K = tf.concat([K[:, :2, :2] / side[:, None, None], K[:, :2, 2:]], -1)
-    new_K = tf.concat([new_K, K[:, 2:]], 1)
+    turn, new_K = _new_camera(batch, seed, max_degrees, scale, centre)
     return batch | {
-        "source": warp(images, turn, K, new_K),
+        "source": warp(batch["source"], turn, batch["intrinsics"], new_K),
         "intrinsics": new_K,
         "pose": batch["pose"] @ tf.linalg.matrix_transpose(turn),
     }

@@ -95,6 +95,7 @@ def _draw(first, second, seed, same_view_share):
                 "reference": other["crops"][k],
                 "background": now["backgrounds"][j],
                 "rotation": now["rotations"][j] @ tf.transpose(now["rotations"][i]),
+                "intrinsics": now["intrinsics"][i],
             }
         )
     return {name: tf.stack([triplet[name] for triplet in triplets]) for name in triplets[0]}
@@ -159,6 +160,8 @@ def unlabelled(
     min_time_gap=1.0,
     same_view_share=0.3,
     in_plane_degrees=0.0,
+    scale_jitter=(1.0, 1.0),
+    centre_jitter=0.0,
     colour_strength=0.0,
     foreground_weight=6.0,
     foreground_threshold=0.04,
@@ -173,6 +176,7 @@ def unlabelled(
         min_time_gap: seconds between t and t'.
         same_view_share: share of triplets with i = j, plain auto-encoding.
         in_plane_degrees: source, target and reference turn independently by up to this angle (`pretrain_aug`).
+        scale_jitter, centre_jitter: other boxes for the sources; see `augment.turn_triplet`.
         colour_strength: see `augment.colour`.
         foreground_weight: of the pixels in which target and background differ by more than foreground_threshold
             (of 0..1); the rest weigh 1.
@@ -186,8 +190,8 @@ def unlabelled(
     images = ("source", "target", "reference", "background")
 
     def to_training(batch, batch_seed):
-        if in_plane_degrees:
-            batch = augment.turn_triplet(batch, batch_seed, in_plane_degrees)
+        if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
+            batch = augment.turn_triplet(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
         if colour_strength:
             batch = augment.colour(batch, images, batch_seed, colour_strength)
         if shuffle_rotation:
@@ -296,7 +300,7 @@ def labelled(
     count = len(labels["pose"])
 
     def to_training(batch, batch_seed):
-        if in_plane_degrees or centre_jitter or scale_jitter != (1.0, 1.0):
+        if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
             batch = augment.recrop(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
         if colour_strength:
             batch = augment.colour(batch, ("source",), batch_seed, colour_strength)

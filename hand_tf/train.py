@@ -95,8 +95,9 @@ flags.DEFINE_float(
 flags.DEFINE_float("colour_strength", 0.0, "Random gains, shared by the views of a triplet.", **_define)
 flags.DEFINE_float("label_in_plane_degrees", 0.0, "In-plane rotations of labelled crops, +-degrees.", **_define)
 flags.DEFINE_float("label_colour_strength", 0.0, "Random gains of labelled crops.", **_define)
-flags.DEFINE_list("scale_jitter", ["0.6", "1.25"], "Labelled crops: range of the side, log-uniform.", **_define)
-flags.DEFINE_float("centre_jitter", 0.06, "Labelled crops: shift of the centre, +-share of the side.", **_define)
+flags.DEFINE_list("scale_jitter", ["0.6", "1.25"], "Encoded crops: range of the side, log-uniform.", **_define)
+flags.DEFINE_float("centre_jitter", 0.06, "Encoded crops: shift of the centre, +-share of the side.", **_define)
+flags.DEFINE_bool("jitter_unlabelled", True, "Jitter scale and centre of unlabelled sources too.", **_define)
 flags.DEFINE_bool("shuffle_rotation", False, "Control experiment: a wrong rotation for every triplet.", **_define)
 # --- what is logged
 flags.DEFINE_string("probe_fit", "S0..S6", "Subjects that fit the pose probe.", **_define)
@@ -271,7 +272,19 @@ def _stream_arguments(first_epoch):
     }
 
 
+def _jitter():
+    """Ranges of scale and centre. Raises ValueError for a scale that is not two growing numbers."""
+    try:
+        low, high = (float(value) for value in FLAGS.scale_jitter)
+    except ValueError as error:
+        raise ValueError(f"--scale_jitter={','.join(FLAGS.scale_jitter)}: expected two numbers") from error
+    if not 0 < low <= high:
+        raise ValueError(f"--scale_jitter={low},{high}: expected 0 < low <= high")
+    return {"scale_jitter": (low, high), "centre_jitter": FLAGS.centre_jitter}
+
+
 def _unlabelled(data, first_epoch):
+    jitter = _jitter() if FLAGS.jitter_unlabelled else {}
     return pipeline.unlabelled(
         FLAGS.data_dir,
         data,
@@ -283,6 +296,7 @@ def _unlabelled(data, first_epoch):
         foreground_weight=FLAGS.foreground_weight,
         foreground_threshold=FLAGS.foreground_threshold,
         shuffle_rotation=FLAGS.shuffle_rotation,
+        **jitter,
         **_stream_arguments(first_epoch),
     )
 
@@ -293,8 +307,7 @@ def _labelled(data, labels, first_epoch):
         data.crop_size,
         in_plane_degrees=FLAGS.label_in_plane_degrees,
         colour_strength=FLAGS.label_colour_strength,
-        scale_jitter=tuple(float(value) for value in FLAGS.scale_jitter),
-        centre_jitter=FLAGS.centre_jitter,
+        **_jitter(),
         **_stream_arguments(first_epoch),
     )
 

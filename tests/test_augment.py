@@ -88,6 +88,7 @@ def triplets():
         "reference": reference["source"],
         "background": target["source"],  # as if the blobs belonged to the scene
         "rotation": (target["world_to_crop"] @ source["world_to_crop"].transpose(0, 2, 1)).astype(np.float32),
+        "intrinsics": source["intrinsics"],
     }
     return {name: tf.constant(value) for name, value in batch.items()}, source, target
 
@@ -203,6 +204,23 @@ def test_turn_triplet_maps_the_turned_source_pose_onto_the_turned_target_pose(tr
     }
     mapped = np.einsum("bkc,bdc->bkd", poses["source"], turned["rotation"].numpy())
     np.testing.assert_allclose(mapped, poses["target"], atol=1.0)  # mm; blobs give the angle to a fraction of a degree
+
+
+def test_turn_triplet_recrops_the_source_alone_and_rotation_follows(triplets):
+    batch, source, _ = triplets
+    turned = augment.turn_triplet(batch, SEED, 40.0, (0.7, 1.2), 0.05)
+    # rotation' = turn_target rotation turn_source^T, and only the source's camera has moved off its axis and scale.
+    plain = augment.turn_triplet(batch, SEED, 40.0)
+    for name in ("target", "reference", "background"):
+        np.testing.assert_array_equal(turned[name], plain[name])
+    target_turn = measured_turns(batch["target"], turned["target"])
+    rotation = turned["rotation"].numpy()
+    source_turn = np.einsum("bij,bjk,bkl->bil", rotation.transpose(0, 2, 1), target_turn, batch["rotation"].numpy())
+    labels = {"source": batch["source"], "intrinsics": batch["intrinsics"], "pose": tf.constant(source["pose"])}
+    as_label = augment.recrop(labels, SEED, 40.0, (0.7, 1.2), 0.05)
+    np.testing.assert_array_equal(turned["source"], as_label["source"])
+    seen = np.einsum("bkc,bdc->bkd", source["pose"], source_turn)
+    np.testing.assert_allclose(seen, as_label["pose"], atol=1.5)  # mm; blobs give the target's angle
 
 
 def test_turn_triplet_turns_the_background_with_the_target(triplets):

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 
 import cv2
+import full_disk
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -291,6 +292,51 @@ def test_commands_report_and_inspect(dump, tmp_path, capsys):
     assert run_command(build, f"--input={dump}", f"--output={tmp_path}", "left over") == 1
     assert run_command(build, f"--input={tmp_path / 'none'}", f"--output={output}") == 1
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def fill_shards(patch):
+    """Lets the disk be full at the fifth record, in TensorFlow's words."""
+    written = []
+
+    class Writer(tf.io.TFRecordWriter):
+        def write(self, record):
+            if len(written) == 4:
+                raise tf.errors.ResourceExhaustedError(None, None, f"out; {full_disk.ERROR}")
+            written.append(record)
+            super().write(record)
+
+    patch.setattr(schema.tf.io, "TFRecordWriter", Writer)
+
+
+@pytest.mark.parametrize(
+    ("fill", "shards"),
+    [
+        (lambda patch: full_disk.fill(patch, build.crops, "00_01.bin.partial"), 0),
+        (lambda patch: full_disk.fill(patch, build.crops.manifest, "00_01.json.partial"), 0),
+        (fill_shards, 1),
+        (lambda patch: full_disk.fill(patch, manifest, "index.csv.partial"), 6),
+        (lambda patch: full_disk.fill(patch, manifest, "manifest.json.partial"), 6),
+    ],
+    ids=["crops", "crops' index", "shard", "index", "manifest"],
+)
+def test_a_full_disk_is_one_line_and_the_build_continues_from_there(
+    built, dump, tmp_path, monkeypatch, capsys, fill, shards
+):
+    output = tmp_path / "out"
+    arguments = [f"--input={dump}", f"--output={output}", "--crop_size=64", "--workers=1", "--records_per_shard=3"]
+    with monkeypatch.context() as patch:
+        fill(patch)
+        assert run_command(build, *arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and full_disk.ERROR in line
+    assert not (output / "manifest.json").exists()
+    spools, whole = output / "work" / "spool" / "pose1", contents(built)
+    assert (spools / "00_00.bin").is_file() and (spools / "00_00.json").is_file()
+    times = {path: path.stat().st_mtime_ns for path in output.glob("*.tfrecord")}
+    assert len(times) == shards and all(path.read_bytes() == whole[path.name] for path in times)
+    assert run_command(build, *arguments) == 0
+    assert contents(output) == whole and load(output).report["records"] == 16
+    assert {path: path.stat().st_mtime_ns for path in times} == times and not list(output.rglob("*.partial"))
 
 
 def test_real_rig(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 
@@ -255,6 +256,24 @@ def test_bad_input_is_one_clear_line(tiny, tmp_path, capsys):
     (tmp_path / "broken" / "run.json").write_text("{}")
     with pytest.raises(ValueError, match=r"run\.json: not a run\.json"):
         study.describe(tmp_path / "broken")
+
+
+@pytest.mark.xfail(strict=True, raises=tf.errors.DataLossError, reason="evaluate does not name the shard")
+def test_a_damaged_shard_is_named(tiny, tmp_path, capsys):
+    root, *_ = tiny
+    shutil.copytree(root / "records", tmp_path / "records")
+    shutil.copytree(root / "run", tmp_path / "run", ignore=shutil.ignore_patterns("results.json"))
+    shard = tmp_path / "records" / "noise.S9.right-00000-of-00001.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    shard.write_bytes(content)
+    assert run(tmp_path) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and f"{shard.name} is damaged" in line
+    assert not (tmp_path / "run" / "results.json").exists()
+    shard.write_bytes(content[:-10])
+    assert run(tmp_path) == 1
+    assert f"{shard.name}: " in capsys.readouterr().err
 
 
 def test_help_does_not_wait_for_tensorflow():

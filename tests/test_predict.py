@@ -427,6 +427,8 @@ def test_wrong_intrinsics_are_refused_with_one_line(model, picture, tmp_path, ca
         )
     path.write_text("{")
     assert "k.json: not valid JSON" in error_of(capsys, f"--model={model}", f"--intrinsics={path}", file)
+    path.unlink()
+    assert "k.json" in error_of(capsys, f"--model={model}", f"--intrinsics={path}", file)
 
 
 def test_help_does_not_wait_for_tensorflow():

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import types
 
+import full_disk
 import keras
 import numpy as np
 import pytest
 
-from hand_tf import command, manifest, resnet, summaries, train
+from hand_tf import checkpoints, command, manifest, resnet, summaries, train
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -204,3 +205,35 @@ def test_a_shard_cut_short_or_changed_is_named(records, tmp_path, capsys):
     shard.write_bytes(data[:-100])
     assert run(tmp_path, tmp_path / "b", "supervised", "--scenario=S0:all") == 1
     assert "cut short" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_the_run_continues_from_there(records, pretrained, tmp_path, monkeypatch, capsys):
+    workdir, flags = tmp_path / "run", ["pose_head", "--scenario=S0:8", f"--init_from={pretrained}"]
+
+    def full(*arguments):
+        """Runs with a full disk; returns the history that is left."""
+        with monkeypatch.context() as patch:
+            full_disk.fill(patch, *arguments)
+            assert run(records, workdir, *flags) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ") and full_disk.ERROR in line
+        assert not (workdir / "run.json").exists()
+        return summaries.read_history(workdir / "history.csv")
+
+    begun = full(checkpoints, "partial", 1)  # in the second epoch, whose line is already in the history
+    assert [row["epoch"] for row in begun] == [1, 2]
+    (first,) = (workdir / "checkpoints").glob("*.npz")
+    whole = first.read_bytes()
+    with np.load(first) as arrays:
+        assert all(np.isfinite(arrays[name]).all() for name in arrays.files)
+
+    assert full(summaries, "history.csv.partial") == begun  # the file of before, although its second line is dropped
+    assert list((workdir / "checkpoints").glob("*.npz")) == [first] and first.read_bytes() == whole
+
+    ended = full(manifest, "run.json.partial")
+    assert ended[0] == begun[0] and ended[1]["loss"] == pytest.approx(begun[1]["loss"], rel=1e-4)
+    head = weights(workdir, "pose_head")
+    assert run(records, workdir, *flags) == 0
+    assert (workdir / "run.json").is_file() and not list(workdir.rglob("*partial*"))
+    for before, after in zip(head, weights(workdir, "pose_head"), strict=True):
+        np.testing.assert_array_equal(before, after)
