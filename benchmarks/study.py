@@ -25,6 +25,7 @@ flags.DEFINE_string("grid", None, "What to run; see above.", flag_values=FLAGS)
 flags.DEFINE_multi_string("sizes", [], "Flagfiles read after a regime's own.", flag_values=FLAGS)
 flags.DEFINE_list("seeds", ["0"], "One study a seed.", flag_values=FLAGS)
 flags.DEFINE_string("test_subjects", "S9+S10", "Subjects to evaluate on.", flag_values=FLAGS)
+flags.DEFINE_bool("report", True, "Write the report at the end.", flag_values=FLAGS)
 flags.mark_flags_as_required(["data_dir", "output", "grid"], flag_values=FLAGS)
 
 
@@ -86,7 +87,8 @@ def main(_):
         for name, scenario in parse_grid(FLAGS.grid):
             workdir = _run(name, scenario, seed, pretrained)
             pretrained = workdir if scenario is None else pretrained
-    _call(report, f"--runs={FLAGS.output}", f"--data_dir={FLAGS.data_dir}", f"--output={FLAGS.output}/report")
+    if FLAGS.report:
+        _call(report, f"--runs={FLAGS.output}", f"--data_dir={FLAGS.data_dir}", f"--output={FLAGS.output}/report")
 
 
 if __name__ == "__main__":
