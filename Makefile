@@ -17,8 +17,12 @@ install: .venv/installed
 demo: install
 	PYTHON=$(BIN)/python sh benchmarks/demo.sh $(RUNS)
 
+# The mathematics of the models is backend-free; its tests run on both backends.
+BACKEND_FREE := $(addprefix tests/test_,layers.py losses.py metrics.py models.py resnet.py)
+
 test: install
 	$(BIN)/python -m pytest
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(BACKEND_FREE)
 
 lint: install
 	$(BIN)/ruff format --check .

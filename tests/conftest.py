@@ -46,6 +46,7 @@ def records(dump, tmp_path_factory):
     arguments = ["--crop_size=32", f"--fps={FPS}", "--workers=1", "--records_per_shard=6"]
     from hand_tf import command
 
+    command.reset(build.FLAGS)  # whatever other tests have set
     status = command.run(build.main, build.FLAGS, ["build", f"--input={dump}", f"--output={folder}", *arguments])
     assert status == 0
     return folder

@@ -73,7 +73,7 @@ def write_run(folder, parts, **facts):
     folder.mkdir()
     for name, part in parts.items():
         part.save(folder / f"{name}.keras")
-    settings = {"regime": "supervised", "seed": "3", "in_plane_degrees": "0.0", "nocomposite": ""}
+    settings = {"regime": "supervised", "seed": "3", "in_plane_degrees": "0.0", "composite": "false"}
     facts = {"regime": "supervised", "scenario": "S0:10%", "labels": 64, "init_from": None, "steps": 5} | facts
     settings |= facts.pop("flags", {}) | {"regime": facts["regime"]}
     facts |= {"batch_size": 2, "seconds": 1.5, "backend": "tensorflow", "keras": keras.__version__, "flags": settings}

@@ -8,12 +8,13 @@ from benchmarks import study
 from hand_tf import command
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-GRID = "pretrain_aug; S0:64 = supervised, pose_head; S0..S4:5% = supervised, finetune"
+GRID = "pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4:5% = supervised, finetune"
 # The folders of GRID, in the order in which they are trained.
 FOLDERS = (
     "pretrain_aug-seed0",
     "supervised-S0_64-seed0",
     "pose_head-S0_64-seed0",
+    "finetune-S0_64-seed0",
     "supervised-S0..S4_5pct-seed0",
     "finetune-S0..S4_5pct-seed0",
 )
@@ -112,24 +113,40 @@ def test_every_cell_is_trained_evaluated_and_reported(tmp_path, calls):
     assert run(tmp_path) == 0
     assert folders(calls, "train") == list(FOLDERS) and folders(calls, "evaluate") == list(FOLDERS[1:])
     regimes = [settings["regime"] for settings in trainings(calls)]
-    assert regimes == ["pretrain", "supervised", "pose_head", "supervised", "finetune"]
+    assert regimes == ["pretrain", "supervised", "pose_head", "finetune", "supervised", "finetune"]
     scenarios = [settings.get("scenario") for settings in trainings(calls)]
-    assert scenarios == [None, "S0:64", "S0:64", "S0..S4:5%", "S0..S4:5%"]
+    assert scenarios == [None, *["S0:64"] * 3, *["S0..S4:5%"] * 2]
     # Supervised starts from scratch, also after a run that did not.
-    start = str(tmp_path / FOLDERS[0])
-    assert [settings.get("init_from") for settings in trainings(calls)] == [None, None, start, None, start]
+    # finetune continues the head of its own scenario, if there is one.
+    pretrained, head = (str(tmp_path / FOLDERS[i]) for i in (0, 2))
+    starts = [settings.get("init_from") for settings in trainings(calls)]
+    assert starts == [None, None, pretrained, head, None, pretrained]
     assert {settings["num_points"] for settings in trainings(calls)} == {8}  # of the sizes, over the regime's own
     assert {settings["subjects"] for name, settings in calls if name == "evaluate"} == {"S9+S10"}
     assert calls[-1] == ("report", {"runs": str(tmp_path), "data_dir": "records", "output": f"{tmp_path}/report"})
 
 
 def test_each_seed_starts_from_its_own_pretraining(tmp_path, calls):
-    assert run(tmp_path, "pretrain; S0:8 = pose_head; pretrain_aug; S0:8 = finetune", "--seeds=3,4") == 0
+    assert run(tmp_path, "pretrain; S0:8 = pose_head; pretrain_aug; S0:9 = finetune", "--seeds=3,4") == 0
     expected = [
         (s, f"{tmp_path}/{p}-seed{s}" if p else None) for s in (3, 4) for p in (0, "pretrain", 0, "pretrain_aug")
     ]
     assert [(settings["seed"], settings.get("init_from")) for settings in trainings(calls)] == expected
     assert [name for name, _ in calls].count("report") == 1
+
+
+@pytest.mark.xfail(strict=True, reason="looks for the head on the disk, where a later cell may have left it")
+def test_where_a_run_starts_is_the_same_when_a_study_is_repeated(tmp_path, calls):
+    assert run(tmp_path, "pretrain; S0:8 = finetune, pose_head") == 0
+    first = trainings(calls)
+    calls.clear()
+    assert run(tmp_path, "pretrain; S0:8 = finetune, pose_head") == 0
+    assert trainings(calls) == first  # otherwise hand_tf.train refuses the folder
+
+
+def test_the_report_can_be_left_out(tmp_path, calls):
+    assert run(tmp_path, GRID, "--noreport") == 0
+    assert "report" not in dict(calls)
 
 
 def test_sizes_of_one_regime_follow_the_common_ones(tmp_path, calls):
@@ -142,7 +159,7 @@ def test_sizes_of_one_regime_follow_the_common_ones(tmp_path, calls):
 # --- stopped and continued ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("victim", "at"), [("train", 2), ("evaluate", 1)])
+@pytest.mark.parametrize(("victim", "at"), [("train", 4), ("evaluate", 1)])
 def test_a_study_that_was_killed_continues(tmp_path, calls, monkeypatch, victim, at):
     module = getattr(study, victim)
     with monkeypatch.context() as patch, pytest.raises(Killed):
