@@ -44,12 +44,12 @@ def parse_grid(text):
 
 
 def _call(module, *arguments):
-    """Runs a command of the project in this process; raises RuntimeError where it ends with an error."""
+    """Runs a command of the project in this process; raises ValueError where it ends with an error."""
     keras.utils.clear_session(free_memory=True)
     module.FLAGS.unparse_flags()
     status = command.run(module.main, module.FLAGS, [module.__name__, *arguments])
     if status:
-        raise RuntimeError(f"{module.__name__} {' '.join(arguments)} ended with status {status}")
+        raise ValueError(f"{module.__name__} {' '.join(arguments)} ended with status {status}")
 
 
 def _workdir(name, scenario, seed):
@@ -57,7 +57,7 @@ def _workdir(name, scenario, seed):
     return pathlib.Path(FLAGS.output) / "-".join(parts)
 
 
-def _run(name, scenario, seed, pretrained):
+def _run(name, scenario, seed, start):
     """Trains and, where there is a pose to measure, evaluates one cell; returns its workdir."""
     workdir = _workdir(name, scenario, seed)
     print(f"\n=== {workdir.name}", flush=True)
@@ -69,11 +69,8 @@ def _run(name, scenario, seed, pretrained):
     ]
     if scenario:
         arguments.append(f"--scenario={scenario}")
-    head = _workdir("pose_head", scenario, seed)
-    if name.startswith("finetune") and (head / "run.json").is_file():
-        arguments.append(f"--init_from={head}")
-    elif pretrained and name in ("pose_head", "finetune"):
-        arguments.append(f"--init_from={pretrained}")
+    if start:
+        arguments.append(f"--init_from={start}")
     _call(train, *arguments, *sizes, f"--data_dir={FLAGS.data_dir}", f"--workdir={workdir}", f"--seed={seed}")
     if scenario and not (workdir / "results.json").is_file():
         _call(evaluate, f"--data_dir={FLAGS.data_dir}", f"--run={workdir}", f"--subjects={FLAGS.test_subjects}")
@@ -82,11 +79,21 @@ def _run(name, scenario, seed, pretrained):
 
 def main(_):
     """Runs the grid for every seed and writes the report."""
+    grid = parse_grid(FLAGS.grid)
+    missing = [path for name, _ in grid if not pathlib.Path(path := f"flags/{name}.flags").is_file()]
+    if missing:
+        raise FileNotFoundError(f"{missing[0]}: no such flagfile; run from the folder that holds flags/")
     for seed in FLAGS.seeds:
-        pretrained = None
-        for name, scenario in parse_grid(FLAGS.grid):
-            workdir = _run(name, scenario, seed, pretrained)
-            pretrained = workdir if scenario is None else pretrained
+        pretrained, heads = None, {}
+        for name, scenario in grid:
+            start = None
+            if name == "pose_head" or name.startswith("finetune"):
+                start = heads.get(scenario, pretrained) if name != "pose_head" else pretrained
+            workdir = _run(name, scenario, seed, start)
+            if name.startswith("pretrain"):
+                pretrained, heads = workdir, {}
+            elif name == "pose_head":
+                heads[scenario] = workdir
     if FLAGS.report:
         _call(report, f"--runs={FLAGS.output}", f"--data_dir={FLAGS.data_dir}", f"--output={FLAGS.output}/report")
 

@@ -9,9 +9,13 @@ that is a pure function of (seed, epoch), the result is the same. Files appear w
 import os
 import pathlib
 import re
+import zipfile
+import zlib
 
 import keras
 import numpy as np
+
+from hand_tf import manifest
 
 
 def variables(model):
@@ -32,33 +36,44 @@ def save(folder, model, epoch, keep=2):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables(model))}
-    partial = folder / "partial"
-    with open(partial, "wb") as file:
+    with manifest.replacing(folder / f"epoch_{epoch:05d}.npz", "wb") as file:
         np.savez(file, **arrays)
-    os.replace(partial, folder / f"epoch_{epoch:05d}.npz")
+        file.flush()
+        os.fsync(file.fileno())  # a power cut must not leave a name without its content
     for path in list(_files(folder).values())[:-keep]:
         path.unlink()
 
 
 def restore(folder, model):
-    """Restores the newest state into `model` and returns how many epochs it has seen, 0 if there is none.
+    """Restores the newest whole state into `model` and returns how many epochs it has seen, 0 if there is none.
 
     Raises ValueError if the file belongs to another model.
     """
-    files = _files(folder)
-    if not files:
-        return 0
-    epoch, path = list(files.items())[-1]
+    for epoch, path in reversed(_files(folder).items()):
+        values = _read(path)
+        if values is not None:
+            _assign(model, values, path)
+            return epoch
+    return 0
+
+
+def _read(path):
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return [arrays[name] for name in sorted(arrays.files)]
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        print(f"{path}: damaged, not used ({error})")
+        return None
+
+
+def _assign(model, values, path):
     targets = variables(model)
-    with np.load(path, allow_pickle=False) as arrays:
-        if len(arrays.files) != len(targets):
-            raise ValueError(f"{path}: holds {len(arrays.files)} variables, this model has {len(targets)}")
-        values = [arrays[name] for name in sorted(arrays.files)]
+    if len(values) != len(targets):
+        raise ValueError(f"{path}: holds {len(values)} variables, this model has {len(targets)}")
     for variable, value in zip(targets, values, strict=True):
         if tuple(variable.shape) != value.shape:
             raise ValueError(f"{path}: {variable.path} has shape {value.shape}, expected {tuple(variable.shape)}")
         variable.assign(value)
-    return epoch
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -68,10 +68,27 @@ def main(_):
 
     output = pathlib.Path(FLAGS.output or workdir / study.RESULTS)
     facts = {"run": run, **_circumstances(data, chosen), "results": results}
+    facts["data"]["also_trained_on"] = also_trained_on(run, data.subjects)
+    if facts["data"]["also_trained_on"]:
+        print(f"warning: not a test on unseen people: {facts['data']['also_trained_on']} were trained on too")
     facts["seconds"] = round(time.perf_counter() - started, 1)
     manifest.write_text(output, json.dumps(facts, indent=1, allow_nan=False))
     print(table(facts))
     print(f"{output}: written; next: python -m hand_tf.report --runs={workdir.parent} --data_dir={FLAGS.data_dir}")
+
+
+def also_trained_on(run, known):
+    """Names of tested subjects that the run, or one that it started from, has seen with or without labels."""
+    from hand_tf import regimes
+
+    seen = set()
+    while run:
+        if regimes.REGIMES[run["regime"]].unlabelled:
+            seen |= set(scenarios.expand_subjects(run["flags"]["subjects"], known))
+        if run["scenario"]:
+            seen |= set(scenarios.expand_subjects(run["scenario"].partition(":")[0], known))
+        run = run["before"]
+    return ", ".join(name for name in scenarios.parse_subjects(FLAGS.subjects, known) if name in seen)
 
 
 # --- what is measured -----------------------------------------------------------------------------------------------
@@ -112,7 +129,8 @@ def _predict(estimator, data, index, chosen, rule):
         FLAGS.data_dir, data, chosen, index, batch_size=FLAGS.batch_size, crop=rule, box_margin=FLAGS.box_margin
     )
     columns = {"pose": [], "pose_weight": [], "subject": [], "predicted": []}
-    with tqdm.tqdm(total=len(chosen), desc=rule, unit="crop", disable=None) as bar:
+    bar = tqdm.tqdm(total=len(chosen), desc=rule, unit="crop", disable=None)
+    with bar, pipeline.damage_named(FLAGS.data_dir, data):
         for batch in batches.as_numpy_iterator():
             batch["predicted"] = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
             for name, column in columns.items():

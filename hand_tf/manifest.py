@@ -8,6 +8,7 @@ The index lets a scenario choose labels without reading an image. `manifest.json
 one is unfinished.
 """
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -56,6 +57,11 @@ class Manifest:
     groups: tuple[Group, ...]
 
     @property
+    def content(self):
+        """A digest of all shards: two folders with the same one hold the same records."""
+        return hashlib.sha256(" ".join(s.sha256 for g in self.groups for s in g.shards).encode()).hexdigest()
+
+    @property
     def subjects(self):
         """Names of all subjects, sorted (S2 before S10)."""
         return sorted({group.subject for group in self.groups}, key=lambda name: (len(name), name))
@@ -72,12 +78,29 @@ def describe_shard(path, records):
     return Shard(os.path.basename(path), records, os.path.getsize(path), sha256(path))
 
 
+@contextlib.contextmanager
+def replacing(path, mode="w"):
+    """A file open for writing that becomes `path` when the block ends well; otherwise nothing is left of it.
+
+    An OSError, such as that of a full disk, names the file.
+    """
+    partial = f"{path}.partial"
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    try:
+        with open(partial, mode, **text) as file:
+            yield file
+        os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        pathlib.Path(partial).unlink(missing_ok=True)
+
+
 def write_text(path, text):
     """Writes `text` to `path`, which appears whole or not at all."""
-    partial = f"{path}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
+    with replacing(path) as file:
         file.write(text)
-    os.replace(partial, path)
 
 
 def write(folder, manifest, index):
@@ -86,11 +109,10 @@ def write(folder, manifest, index):
     `manifest.index_sha256` is filled in here.
     """
     folder = pathlib.Path(folder)
-    with open(f"{folder / INDEX}.partial", "w", newline="", encoding="utf-8") as file:
+    with replacing(folder / INDEX) as file:
         writer = csv.DictWriter(file, INDEX_FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(row | {"cameras": " ".join(row["cameras"]), "labelled": int(row["labelled"])} for row in index)
-    os.replace(f"{folder / INDEX}.partial", folder / INDEX)
     manifest = dataclasses.replace(manifest, index_sha256=sha256(folder / INDEX))
     write_text(folder / MANIFEST, json.dumps(dataclasses.asdict(manifest), indent=1))
 

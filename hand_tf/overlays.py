@@ -27,7 +27,8 @@ def sheets(study, row, records, count):
     if data.index_sha256 != test["index_sha256"]:
         raise ValueError(f"{records}: not the records that the results were measured on (index_sha256 differs)")
     chosen = scenarios.choose(f"{test['subjects']}:all", index, data.subjects)[:count]
-    batch = next(pipeline.evaluation(records, data, chosen, index, batch_size=len(chosen)).as_numpy_iterator())
+    with pipeline.damage_named(records, data):
+        batch = next(pipeline.evaluation(records, data, chosen, index, batch_size=len(chosen)).as_numpy_iterator())
     pictures = []
     for column in (column for column in study.columns if (row, column) in study.cells):
         folder = pathlib.Path(study.cells[row, column][0]["file"]).parent

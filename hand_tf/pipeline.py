@@ -296,7 +296,8 @@ def labelled(
         A dataset of (x, y, sample_weight).
     """
     names = ("source", "pose", "pose_weight", "intrinsics")
-    crops = {name: labels[name] for name in names}
+    # Tensors made here are captured by the functions below; arrays would be copied into their graphs.
+    crops = {name: tf.constant(labels[name]) for name in names}
     count = len(labels["pose"])
 
     def to_training(batch, batch_seed):

@@ -1,7 +1,8 @@
 """The pose probe: how much pose lies in the points, read out by ridge regression.
 
 Fits `pose = [points, 1] W` on some subjects and measures N-MPJPE on others. It trains nothing, so it can be logged
-while an encoder learns without labels; its subjects are held out from it and from the final test. Two references
+while an encoder learns without labels. The regression sees neither pictures nor labels of the subjects it is measured
+on, and the final test's subjects stay untouched. Two references
 stand beside it: the mean pose of the fit subjects, and the same probe on the encoder before training.
 """
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 from hand_tf import metrics
 
 # Ridge strengths tried, relative to the mean eigenvalue of the points' covariance.
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 def decode(labels):

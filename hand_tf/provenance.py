@@ -28,6 +28,9 @@ def notes(study, trainings, drawn):
         found.append(f"Trained but not evaluated: {', '.join(waiting)}.")
     if unfinished:
         found.append(f"Not finished, so left out: {', '.join(unfinished)}.")
+    leaked = sorted({name for r in study.results if (name := r["data"].get("also_trained_on"))})
+    if leaked:
+        found.append(f"NOT a test on unseen people: {'; '.join(leaked)} were trained on too.")
     if not drawn:
         found.append("No poses are drawn on test crops: that needs --data_dir.")
     return found

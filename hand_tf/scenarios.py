@@ -30,8 +30,8 @@ TABLE_1 = {
 }
 
 
-def parse_subjects(text, known):
-    """Names of the subjects in `text`, such as `S0..S6+S8` or `*`. Raises ValueError for one not in `known`."""
+def expand_subjects(text, known):
+    """Names of the subjects in `text`, such as `S0..S6+S8`, there or not; `*` stands for all that are `known`."""
     if text == "*":
         return tuple(known)
     names = []
@@ -41,10 +41,16 @@ def parse_subjects(text, known):
             names += [f"{ends[1]}{i}" for i in range(int(ends[2]), int(ends[4]) + 1)]
         else:
             names.append(part)
+    return tuple(dict.fromkeys(names))
+
+
+def parse_subjects(text, known):
+    """As `expand_subjects`; raises ValueError for a subject that is not `known`."""
+    names = expand_subjects(text, known)
     missing = [name for name in names if name not in known]
     if missing:
         raise ValueError(f"subjects {text!r}: no {', '.join(missing)} in the records, which have {', '.join(known)}")
-    return tuple(dict.fromkeys(names))
+    return names
 
 
 def _amount(text, instants, crops):

@@ -7,15 +7,15 @@ WORKDIR/tensorboard/                      the same for TensorBoard
 
 import csv
 import functools
-import os
 import pathlib
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
-from hand_tf import drawing, probe
+from hand_tf import drawing, manifest, probe
 
 
 def _reference_extent(points):
@@ -109,6 +109,22 @@ class Pictures(keras.callbacks.Callback):
         self.writer.flush()
 
 
+class Progress(keras.callbacks.Callback):
+    """A bar over the steps of an epoch with the running loss; silent where nobody watches (no terminal)."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        total = self.params["steps"]
+        self.bar = tqdm(total=total, desc=f"epoch {epoch + 1}/{self.params['epochs']}", leave=False, disable=None)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.bar.disable:
+            self.bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
+            self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.close()
+
+
 class History(keras.callbacks.Callback):
     """Appends each epoch's logs to history.csv and TensorBoard; a resumed run drops lines it is about to repeat."""
 
@@ -127,12 +143,10 @@ class History(keras.callbacks.Callback):
         scalars["seconds"] = time.perf_counter() - self.started
         self.rows.append({"epoch": epoch + 1, **scalars})
         fields = list(dict.fromkeys(name for row in self.rows for name in row))
-        partial = f"{self.path}.partial"
-        with open(partial, "w", newline="", encoding="utf-8") as file:
+        with manifest.replacing(self.path) as file:
             writer = csv.DictWriter(file, fields, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(partial, self.path)
         with self.writer.as_default(step=epoch + 1):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)

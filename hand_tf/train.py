@@ -9,10 +9,12 @@ command resumes a run that was killed; a finished run is left alone.
 
 import contextlib
 import functools
+import json
+import os
 import pathlib
+import platform
 import random
 import sys
-import time
 import types
 
 import keras
@@ -102,7 +104,9 @@ flags.DEFINE_bool("shuffle_rotation", False, "Control experiment: a wrong rotati
 # --- what is logged
 flags.DEFINE_string("probe_fit", "S0..S6", "Subjects that fit the pose probe.", **_define)
 flags.DEFINE_string("probe_test", "S7+S8", "Subjects that the pose probe is measured on.", **_define)
-flags.DEFINE_integer("probe_crops", 2000, "Crops that fit the probe; half as many measure it. 0: no probe.", **_define)
+flags.DEFINE_integer(
+    "probe_crops", 2000, "Crops that fit the probe of pre-training; half as many measure it. 0: none.", **_define
+)
 flags.DEFINE_integer("probe_every", 1, "Epochs between probes.", lower_bound=1, **_define)
 flags.DEFINE_integer("pictures_every", 5, "Epochs between pictures.", lower_bound=1, **_define)
 flags.mark_flags_as_required(["regime", "data_dir", "workdir"], flag_values=FLAGS)
@@ -117,7 +121,7 @@ def main(_):
 
 def _train(folder, regime, data):
     labels = _labels(regime, data)
-    if workdir.claim(folder, FLAGS.flags_into_string()):
+    if workdir.claim(folder, FLAGS.flags_into_string(), data.content):
         print(f"{folder}: this run has finished; nothing to do")
         return
     random.seed(FLAGS.seed)  # from which Keras seeds initialisers and dropout
@@ -125,30 +129,35 @@ def _train(folder, regime, data):
 
     # The order matters: parts first from an earlier run or from scratch, then a checkpoint of this run over them.
     with strategy().scope():
-        parts = {name: _part(name, data) for name in regime.parts}
+        parts = _parts(regime, data)
         if regime.labelled and not _from_earlier("pose_head"):
             parts["pose_head"].get_layer("pose").set_statistics(*pipeline.pose_statistics(labels))
         model = regimes.wire(regime, parts, FLAGS.latent_dropout)
         model.compile(_optimizer(), *_losses(regime, data, labels), jit_compile=False)
-    batches = _batches(regime, data, labels, first_epoch := checkpoints.restore(folder / "checkpoints", model))
+    # Before a checkpoint is restored: one of the probe's references is the encoder at the start.
+    referee = _probe(parts["encoder"], data) if FLAGS.probe_crops and not regime.labelled else None
+    first_epoch = checkpoints.restore(folder / "checkpoints", model)
+    batches = _batches(regime, data, labels, first_epoch)
+    print(f"{regime.name}: epochs {first_epoch + 1} to {FLAGS.epochs} of {FLAGS.steps_per_epoch} steps", flush=True)
 
-    started = time.perf_counter()
     model.fit(
         batches,
         initial_epoch=first_epoch,
         epochs=FLAGS.epochs,
         steps_per_epoch=FLAGS.steps_per_epoch,
-        callbacks=_callbacks(regime, parts, data, labels, first_epoch),
+        callbacks=_callbacks(regime, parts, data, labels, first_epoch, referee),
         shuffle=False,
         verbose=0,
     )
-    workdir.finish(folder, parts, _facts(regime, labels, time.perf_counter() - started))
-    print(f"{folder}: finished after {time.perf_counter() - started:.0f} s")
+    facts = _facts(regime, data, labels)
+    workdir.finish(folder, parts, facts)
+    print(f"{folder}: finished after {facts['seconds']:.0f} s of training")
     if regime.labelled:
         print(f"next: python -m hand_tf.evaluate --data_dir={FLAGS.data_dir} --run={folder}")
 
 
-def _facts(regime, labels, seconds):
+def _facts(regime, data, labels):
+    rows = summaries.read_history(pathlib.Path(FLAGS.workdir) / "history.csv")
     return {
         "regime": regime.name,
         "scenario": FLAGS.scenario,
@@ -156,7 +165,9 @@ def _facts(regime, labels, seconds):
         "init_from": FLAGS.init_from,
         "steps": FLAGS.epochs * FLAGS.steps_per_epoch,
         "batch_size": FLAGS.batch_size,
-        "seconds": round(seconds, 1),
+        "seconds": round(sum(row["seconds"] for row in rows), 1),  # of all sessions of a resumed run
+        "records": data.content,
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
         "flags": {name: _text(value) for name, value in FLAGS.flag_values_dict().items() if value is not None},
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
@@ -172,6 +183,7 @@ def _text(value):
 def strategy():
     """MirroredStrategy over all visible GPUs (or logical CPUs); on other backends than TensorFlow, nothing."""
     if keras.backend.backend() != "tensorflow":
+        tf.config.set_visible_devices([], "GPU")  # TensorFlow only feeds the data and must not take the memory
         return types.SimpleNamespace(scope=contextlib.nullcontext)
     return tf.distribute.MirroredStrategy()
 
@@ -183,38 +195,44 @@ def _from_earlier(name):
     return FLAGS.init_from is not None and (pathlib.Path(FLAGS.init_from) / f"{name}.keras").is_file()
 
 
-def _part(name, data):
-    """One sub-model: from the run `init_from` if that has it, otherwise from scratch."""
-    if _from_earlier(name):
-        part = keras.models.load_model(pathlib.Path(FLAGS.init_from) / f"{name}.keras", compile=False, safe_mode=True)
-        if name == "encoder" and part.input.shape[1] != data.crop_size:
-            raise ValueError(
-                f"{FLAGS.init_from}: its encoder reads {part.input.shape[1]} px,"
-                f" the records of {FLAGS.data_dir} hold {data.crop_size} px"
-            )
-        return part
-    latent = {"num_points": FLAGS.num_points, "appearance_size": FLAGS.appearance_size}
-    if name == "encoder":
+def _load(name):
+    return keras.models.load_model(pathlib.Path(FLAGS.init_from) / f"{name}.keras", compile=False, safe_mode=True)
+
+
+def _encoder(data):
+    if not _from_earlier("encoder"):
         return models.encoder(
             data.crop_size,
             width=FLAGS.encoder_width,
+            num_points=FLAGS.num_points,
+            appearance_size=FLAGS.appearance_size,
             stem=FLAGS.stem,
             normalize_points=FLAGS.normalize_points,
-            **latent,
         )
-    if name == "decoder":
-        return models.decoder(
-            data.crop_size,
-            width=FLAGS.decoder_width,
-            points_to_map=FLAGS.points_to_map,
-            hidden=FLAGS.decoder_hidden,
-            convolutions=FLAGS.decoder_convolutions,
-            composite=FLAGS.composite,
-            **latent,
+    part = _load("encoder")
+    if part.input.shape[1] != data.crop_size:
+        raise ValueError(
+            f"{FLAGS.init_from}: its encoder reads {part.input.shape[1]} px,"
+            f" the records of {FLAGS.data_dir} hold {data.crop_size} px"
         )
-    return models.pose_head(
-        FLAGS.num_points, width=FLAGS.head_width, depth=FLAGS.head_depth, dropout=FLAGS.head_dropout
-    )
+    return part
+
+
+def _parts(regime, data):
+    """The regime's sub-models by name: each from the run `init_from` if that has it, otherwise from scratch."""
+    parts = {"encoder": _encoder(data)}
+    # The encoder decides, which may come from a run with other flags.
+    latent = {"num_points": parts["encoder"].output["points"].shape[1]}
+    look = {"appearance_size": parts["encoder"].output["appearance"].shape[1]}
+    if "decoder" in regime.parts:
+        sizes = {"width": FLAGS.decoder_width, "hidden": FLAGS.decoder_hidden}
+        sizes |= {"convolutions": FLAGS.decoder_convolutions, "composite": FLAGS.composite}
+        make = functools.partial(models.decoder, data.crop_size, points_to_map=FLAGS.points_to_map)
+        parts["decoder"] = _load("decoder") if _from_earlier("decoder") else make(**sizes, **latent, **look)
+    if "pose_head" in regime.parts:
+        sizes = {"width": FLAGS.head_width, "depth": FLAGS.head_depth, "dropout": FLAGS.head_dropout}
+        parts["pose_head"] = _load("pose_head") if _from_earlier("pose_head") else models.pose_head(**sizes, **latent)
+    return parts
 
 
 def _optimizer():
@@ -257,10 +275,20 @@ def _labels(regime, data):
         raise ValueError(f"--init_from={FLAGS.init_from}: no encoder.keras there; has that run finished?")
     if not regime.labelled:
         return None
+    if regime.needs_init:
+        _check_earlier_labels()
     if not FLAGS.scenario:
         raise ValueError(f"--regime={regime.name} learns from labels: say which with --scenario, such as S0:10%")
     index = manifest.read_index(FLAGS.data_dir)
     return pipeline.load_labels(FLAGS.data_dir, scenarios.choose(FLAGS.scenario, index, data.subjects), index)
+
+
+def _check_earlier_labels():
+    """Raises ValueError if the run to start from knows labels of another scenario: they would count, uncounted."""
+    path = pathlib.Path(FLAGS.init_from) / "run.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["scenario"] if path.is_file() else None
+    if before not in (None, FLAGS.scenario):
+        raise ValueError(f"{path}: that run learned from the labels of {before}, this one may use {FLAGS.scenario}")
 
 
 def _stream_arguments(first_epoch):
@@ -321,22 +349,21 @@ def _batches(regime, data, labels, first_epoch):
 # --- callbacks ------------------------------------------------------------------------------------------------------
 
 
-def _probe(encoder, data, first_epoch):
-    """The pose probe's callback, its references printed."""
-    index = manifest.read_index(FLAGS.data_dir)
-    sets = []
+def _probe(encoder, data):
+    """The pose probe's callback and its references, measured now; None where its subjects have no labels."""
+    index, sets = manifest.read_index(FLAGS.data_dir), []
     for subjects, count in ((FLAGS.probe_fit, FLAGS.probe_crops), (FLAGS.probe_test, FLAGS.probe_crops // 2)):
-        every = scenarios.choose(f"{subjects}:all", index, data.subjects)
+        try:
+            every = scenarios.choose(f"{subjects}:all", index, data.subjects)
+        except ValueError as error:
+            print(f"no pose probe: {error} (--probe_fit, --probe_test)")
+            return None
         sets.append(probe.decode(pipeline.load_labels(FLAGS.data_dir, every[:count], index)))
-    mean = probe.mean_pose(sets[0]["pose"], sets[1]["pose"])
-    if first_epoch:  # a resumed run: the encoder has moved on
-        untrained = summaries.read_history(pathlib.Path(FLAGS.workdir) / "history.csv")[0].get(
-            "probe_start", float("nan")
-        )
-    else:
-        untrained = probe.measure(encoder, *sets)
-    print(f"pose probe on {FLAGS.probe_test}, N-MPJPE mm: mean pose {mean:.1f}, encoder at the start {untrained:.1f}")
-    return summaries.Probe(encoder, *sets, FLAGS.probe_every, {"probe_mean_pose": mean, "probe_start": untrained})
+    references = {"probe_mean_pose": probe.mean_pose(sets[0]["pose"], sets[1]["pose"])}
+    references["probe_start"] = probe.measure(encoder, *sets)
+    values = " / ".join(f"{value:.1f}" for value in references.values())
+    print(f"pose probe on {FLAGS.probe_test}, N-MPJPE mm: mean pose / encoder at the start {values}")
+    return summaries.Probe(encoder, *sets, FLAGS.probe_every, references)
 
 
 def _pictures(regime, parts, data, labels):
@@ -352,10 +379,10 @@ def _pictures(regime, parts, data, labels):
     return summaries.Pictures(FLAGS.workdir, draw, FLAGS.pictures_every)
 
 
-def _callbacks(regime, parts, data, labels, first_epoch):
-    wants_probe = regime.unlabelled and FLAGS.probe_crops
+def _callbacks(regime, parts, data, labels, first_epoch, referee):
     return [
-        *([_probe(parts["encoder"], data, first_epoch)] if wants_probe else []),
+        summaries.Progress(),
+        *([referee] if referee else []),
         _pictures(regime, parts, data, labels),
         summaries.History(FLAGS.workdir, first_epoch),
         checkpoints.Checkpoint(pathlib.Path(FLAGS.workdir) / "checkpoints", FLAGS.checkpoint_every),

@@ -20,17 +20,22 @@ def settings(text):
     return {name: value for name, _, value in lines}
 
 
-def claim(workdir, flags):
+def claim(workdir, flags, records):
     """Makes `workdir` the folder of the run with these `flags` (text); True if that run has already finished.
 
-    Raises ValueError if it is another run's.
+    `records` is the digest of the records it learns from (`manifest.Manifest.content`). A folder whose run never came
+    to a checkpoint, because a flag was wrong for instance, is taken over. Raises ValueError if it is another run's.
     """
-    path = pathlib.Path(workdir) / "flags.txt"
-    if not path.is_file():
+    path, stamp = pathlib.Path(workdir) / "flags.txt", f"# records {records}"
+    begun = any((path.parent / "checkpoints").glob("epoch_*.npz")) or (path.parent / "run.json").is_file()
+    if not path.is_file() or not begun:
         path.parent.mkdir(parents=True, exist_ok=True)
-        manifest.write_text(path, flags)
+        manifest.write_text(path, f"{stamp}\n{flags}")
         return False
-    before, now = settings(path.read_text(encoding="utf-8")), settings(flags)
+    text = path.read_text(encoding="utf-8")
+    if stamp not in text.splitlines():
+        raise ValueError(f"{path}: the run learned from other records than --data_dir holds now; use another --workdir")
+    before, now = settings(text), settings(flags)
     names = sorted((before.keys() | now.keys()) - MAY_CHANGE)
     changed = [name for name in names if before.get(name) != now.get(name)]
     if changed:
@@ -48,6 +53,10 @@ def finish(workdir, parts, facts):
     for name, part in parts.items():
         part.trainable = True
         partial = workdir / f"partial.{name}.keras"
-        part.save(partial)
-        os.replace(partial, workdir / f"{name}.keras")
+        try:
+            part.save(partial)
+            os.replace(partial, workdir / f"{name}.keras")
+        except OSError as error:
+            error.filename = error.filename or str(workdir / f"{name}.keras")
+            raise
     manifest.write_text(workdir / "run.json", json.dumps(facts, indent=1))

@@ -258,7 +258,6 @@ def test_bad_input_is_one_clear_line(tiny, tmp_path, capsys):
         study.describe(tmp_path / "broken")
 
 
-@pytest.mark.xfail(strict=True, raises=tf.errors.DataLossError, reason="evaluate does not name the shard")
 def test_a_damaged_shard_is_named(tiny, tmp_path, capsys):
     root, *_ = tiny
     shutil.copytree(root / "records", tmp_path / "records")

@@ -135,7 +135,6 @@ def test_each_seed_starts_from_its_own_pretraining(tmp_path, calls):
     assert [name for name, _ in calls].count("report") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="looks for the head on the disk, where a later cell may have left it")
 def test_where_a_run_starts_is_the_same_when_a_study_is_repeated(tmp_path, calls):
     assert run(tmp_path, "pretrain; S0:8 = finetune, pose_head") == 0
     first = trainings(calls)
@@ -196,6 +195,5 @@ def test_a_run_that_fails_stops_the_study(tmp_path, calls, monkeypatch, capsys):
         raise ValueError("no S7 in the records")
 
     monkeypatch.setattr(study.train, "main", main)
-    with pytest.raises(RuntimeError, match="ended with status 1"):
-        run(tmp_path)
+    assert run(tmp_path) == 1
     assert "error: no S7 in the records" in capsys.readouterr().err and not calls
