@@ -9,9 +9,7 @@ history and pictures of the three runs.
 """
 
 import json
-import os
 import pathlib
-import platform
 import shutil
 import sys
 
@@ -30,7 +28,7 @@ flags.DEFINE_string("data", "", "How the records were made, for the page.", flag
 flags.DEFINE_integer("seed", 0, "Seed of the runs.", flag_values=FLAGS)
 
 RUNS = {
-    "pretrain": "novel views (70% i ≠ j)",
+    "pretrain": "novel views",
     "control_same_view": "control: i = j only, plain auto-encoding",
     "control_shuffled": "control: rotation shuffled within the batch",
 }
@@ -89,7 +87,8 @@ def table(found):
 PAGE = """# What pre-training on novel views teaches
 
 The encoder below has never seen a label. The **pose probe** asks how much pose its points hold: a ridge regression from
-points to pose, fitted on {fit} and measured on {test}, N-MPJPE in mm over all 21 joints, root-relative. Beside it stand
+points to pose, fitted on {fit} and measured on {test}, N-MPJPE in mm over all 21 joints, root-relative; the encoder has
+seen pictures of all these people, no label, and the regression nothing of {test}. Beside it stand
 the same encoder before training, the mean pose, and two controls at equal steps: the same network on i = j alone, which
 needs no third dimension, and with every triplet's rotation swapped for another one's, which makes Eq. 1 a lie.
 
@@ -104,7 +103,7 @@ mask (nobody annotated it), points in the source view, points turned into the ta
 
 Novel views: ![novel views](novel_views.png)
 
-Control, i = j only, asked for the picture of the source itself: ![same view](novel_views_same_view.png)
+Control, i = j only, drawn like its training: it is asked for its own source: ![same view](novel_views_same_view.png)
 
 Control, shuffled rotation: ![shuffled](novel_views_shuffled.png)
 
@@ -136,7 +135,7 @@ def main(_):
         commands=(FLAGS.data + "\n" + usage).strip().replace("\\n", "\n"),
         seed=FLAGS.seed,
         seconds=seconds,
-        machine=f"{os.cpu_count()} CPU cores ({platform.machine()}), keras {facts['keras']} on {facts['backend']}",
+        machine=f"{facts['machine']}, keras {facts['keras']} on {facts['backend']}",
     )
     manifest.write_text(output / "pretraining.md", text)
     print(f"{output / 'pretraining.md'}: written")
