@@ -21,7 +21,7 @@ $PYTHON -m benchmarks.study --data_dir="$OUT/records" --output="$OUT/runs" --siz
     S0..S4:640 = supervised, pose_head, finetune"
 
 say "4/6 Export of the fine-tuned estimator as a SavedModel"
-[ -d "$OUT/model" ] || $PYTHON -m hand_tf.export --run="$OUT/runs/finetune-S0..S4_640-seed0" --output="$OUT/model"
+$PYTHON -m hand_tf.export --overwrite --run="$OUT/runs/finetune-S0..S4_640-seed0" --output="$OUT/model"
 
 say "5/6 Prediction on pictures of people nobody trained on"
 $PYTHON -m benchmarks.dome_boxes --dump="$OUT/dump/dome_pose3" --output="$OUT/boxes.csv"
