@@ -7,8 +7,8 @@ OUT=${1:?usage: demo.sh FOLDER}
 PYTHON=${PYTHON:-python}
 say() { printf '\n--- %s\n' "$*"; }
 
-say "1/6 The dome: 11 people, 8 cameras, 1100 instants, written like a camera dump"
-$PYTHON -m tfrecords_tools.dome --output="$OUT/dump" --frames=100 --fps=3 --image_size=192
+say "1/6 The dome: 11 people, 8 cameras, 1320 instants, written like a camera dump"
+$PYTHON -m tfrecords_tools.dome --output="$OUT/dump" --frames=120 --fps=3 --image_size=192
 
 say "2/6 Dump to records: virtual-camera crops of 64 px and empty backgrounds"
 $PYTHON -m tfrecords_tools.build --input="$OUT/dump" --output="$OUT/records" --crop_size=64 --fps=3
