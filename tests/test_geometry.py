@@ -190,6 +190,27 @@ def test_crop_maps_mark_where_the_distortion_folds_back():
     assert (geometry.crop_maps(crop)[0] == geometry.OUTSIDE).all()
 
 
+@pytest.mark.parametrize("dist", DISTORTIONS.values(), ids=DISTORTIONS)
+def test_projection_is_opencvs(dist):
+    view = camera(1, dist)
+    rays = np.random.default_rng(2).uniform([-300, -300, 700], [300, 300, 900], (200, 3))
+    expected, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), view.K, view.dist)
+    np.testing.assert_allclose(geometry.project((rays - view.t) @ view.R, view), expected[:, 0], atol=1e-8)
+
+
+@pytest.mark.parametrize("place", np.linspace(0, 1, 9))
+def test_the_border_tells_whether_all_of_a_crop_is_seen(place):
+    """The short cut of `crop_maps` against every pixel's own ray, for crops that slide out of the frame."""
+    view = camera(2)
+    pixel = np.array([[320, 240]]) + place * np.array([[330, 60]])
+    ray = np.append(geometry.undistort(pixel, view)[0], 1.0)
+    crop = geometry.virtual_crop(view, view.centre + 900 * ray @ view.R, SIDE, SIZE)
+    grid = np.stack([*np.meshgrid(np.arange(SIZE), np.arange(SIZE)), np.ones((SIZE, SIZE))], -1).reshape(-1, 3)
+    pixels = geometry.project(grid @ np.linalg.inv(crop.K).T @ crop.R_virtual @ view.R + view.centre, view)
+    maps = geometry.crop_maps(crop)
+    assert np.array_equal((maps[0] > geometry.OUTSIDE).ravel(), geometry.inside(pixels, view))
+
+
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_one_view_turned_is_the_other(mirrored):
     joints = hand(4)
