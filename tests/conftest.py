@@ -29,11 +29,11 @@ def pytest_configure():
 @pytest.fixture(scope="session")
 def dump(tmp_path_factory):
     """A dump of six subjects, both hands, three cameras, ten instants at 5 per second."""
-    from tfrecords_tools import dome
+    from tfrecords_tools.dome import capture, dump
 
     folder = tmp_path_factory.mktemp("dump")
-    settings = {"frames": 10, "fps": FPS, "num_cameras": 3, "image_size": 96, "hands": "both", "format": "images"}
-    dome.write(folder, dome.plan(subjects=6, jpeg_quality=95, seed=3, **settings))
+    settings = {"frames": 10, "fps": FPS, "num_cameras": 3, "width": 96, "height": 96, "hands": "both"}
+    dump.write(folder, capture.plan(subjects=6, seed=3, **settings), dump.Options(jpeg_quality=95))
     return folder
 
 

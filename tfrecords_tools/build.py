@@ -8,10 +8,8 @@ order: one a hand and instant, with all its views. A build that was stopped cont
 flags. The last lines say what was kept, what was left out and why; the manifest holds the same report.
 """
 
-import concurrent.futures.process
 import dataclasses
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
@@ -22,7 +20,7 @@ from absl import flags
 from tqdm import tqdm
 
 from hand_tf import command, manifest
-from tfrecords_tools import backgrounds, crops, panoptic, sequences, tally
+from tfrecords_tools import backgrounds, crops, resume, sequences, tally, workers
 
 FLAGS = flags.FlagValues()
 _ours = {"flag_values": FLAGS}
@@ -95,52 +93,17 @@ def camera_jobs(sequence, options):
     return jobs
 
 
-def claim_output(options, dumps):
-    """Makes the output folder ours, or checks that an earlier run with the same settings began it.
-
-    Raises ValueError if it was begun with other settings or holds something else.
-    """
-    settings = {name: value for name, value in flags_of(options).items() if name not in _FREE}
-    settings["sequences"] = {sequence.name: sequences.digest(sequence) for sequence in dumps}
-    path = options.output / "work" / "settings.json"
-    if path.is_file():
-        begun = panoptic.load_json(path)
-        differ = sorted(name for name in settings | begun if settings.get(name) != begun.get(name))
-        if differ:
-            raise ValueError(
-                f"{options.output}: begun with other {', '.join(differ)}; take another --output or delete it"
-            )
-        return
-    if options.output.is_dir() and any(options.output.iterdir()):
-        raise ValueError(f"{options.output}: not empty, and not begun by this command; take another --output")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    manifest.write_text(path, json.dumps(settings, indent=1))
-
-
 def flags_of(options):
     """The options as plain JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(options), default=str))
 
 
-def cut_crops(jobs, workers):
-    """Runs all jobs on `workers` processes (0: one a core), each of which reads one camera at a time."""
-    workers = min(workers or os.cpu_count(), len(jobs))
-    bar = {"total": len(jobs), "desc": "cameras", "unit": "camera", "disable": None}
-    if workers == 1:
-        for job in tqdm(jobs, **bar):
-            crops.run_job(job)
-        return
-    # Spawned, not forked: a fork of a process in which TensorFlow runs threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        running = [pool.submit(crops.run_job, job) for job in jobs]
-        try:
-            for done in tqdm(concurrent.futures.as_completed(running), **bar):
-                done.result()
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise OSError("a worker died, perhaps for want of memory: take fewer --workers and start again") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+def cut_crops(jobs, processes):
+    """Runs all jobs on `processes` processes (0: one a core), each of which reads one camera at a time."""
+    with workers.pool(min(processes or os.cpu_count(), len(jobs))) as run:
+        bar = {"total": len(jobs), "desc": "cameras", "unit": "camera", "disable": None}
+        for _ in tqdm(run((crops.run_job, job) for job in jobs), **bar):
+            pass
 
 
 def _write_records(dumps, jobs, options, skipped):
@@ -149,38 +112,20 @@ def _write_records(dumps, jobs, options, skipped):
 
     groups, index, scenes = [], [], {}
     for sequence in dumps:
-        spools = [crops.Spool(job.spool, len(sequence.instants)) for job in jobs[sequence.name]]
-        for camera, spool in zip(sequence.cameras, spools, strict=True):
+        paths = [job.spool for job in jobs[sequence.name]]
+        views = crops.SpooledViews(sequence.instants, sequence.cameras, paths)
+        for camera, spool in zip(sequence.cameras, views.spools, strict=True):
             skipped.merge(spool.skipped)
             scenes[f"{sequence.name}/{camera.name}"] = spool.background
-        members = shards.group_instants(sequence, spools, options.min_views, skipped)
+        members = shards.group_instants(sequence.instants, views.shows, options.min_views, skipped)
         total = sum(map(len, members.values()))
         with tqdm(total=total, desc=sequence.name, unit="record", disable=None) as progress:
             for name, positions in members.items():
-                group, rows = shards.write_group(sequence, spools, name, positions, options, progress)
+                group, rows = shards.write_group(views, name, positions, options, progress)
                 groups.append(group)
                 index += rows
-        for spool in spools:
-            spool.close()
+        views.close()
     return groups, index, scenes
-
-
-def _report(groups, scenes, dumps, skipped, seconds):
-    """The closing report as plain JSON values."""
-    shards = [shard for group in groups for shard in group.shards]
-    return {
-        "instants": sum(len(sequence.instants) for sequence in dumps),
-        "records": sum(group.records for group in groups),
-        "labelled": sum(group.labelled for group in groups),
-        "views": sum(group.crops for group in groups),
-        "shards": len(shards),
-        "bytes": sum(shard.bytes for shard in shards),
-        "seconds": round(seconds, 1),
-        "skipped": {
-            reason: {"count": n, "first": skipped.first[reason]} for reason, n in sorted(skipped.counts.items())
-        },
-        "backgrounds": scenes,
-    }
 
 
 def run(options):
@@ -193,8 +138,11 @@ def run(options):
     rates = [sequence.fps for sequence in dumps]
     if max(rates) > 1.01 * min(rates):
         raise ValueError(f"--input: sequences differ in frames per second ({min(rates):g} and {max(rates):g})")
-    claim_output(options, dumps)
+    settings = {name: value for name, value in flags_of(options).items() if name not in _FREE}
+    settings["sequences"] = {sequence.name: sequences.digest(sequence) for sequence in dumps}
+    resume.claim(options.output, settings)
     from hand_tf import schema  # brings TensorFlow, which the workers can do without
+    from tfrecords_tools import shards
 
     if (options.output / manifest.MANIFEST).is_file():
         return manifest.load(options.output, schema.SCHEMA_VERSION).report
@@ -203,7 +151,8 @@ def run(options):
     groups, index, scenes = _write_records(dumps, jobs, options, skipped)
     if not groups:
         raise ValueError("no instant is left: " + "; ".join(line.strip() for line in skipped.lines()))
-    report = _report(groups, scenes, dumps, skipped, time.monotonic() - start)
+    instants = sum(len(sequence.instants) for sequence in dumps)
+    report = shards.report(groups, instants, skipped, time.monotonic() - start) | {"backgrounds": scenes}
     cameras = {sequence.name: [camera.name for camera in sequence.cameras] for sequence in dumps}
     content = manifest.Manifest(
         schema.SCHEMA_VERSION, options.crop_size, rates[0], cameras, flags_of(options), report, "", tuple(groups)
@@ -214,20 +163,15 @@ def run(options):
 
 
 def _print(report, output):
-    print("Left out:" if report["skipped"] else "Nothing was left out.")
-    for reason, skip in sorted(report["skipped"].items(), key=lambda item: -item[1]["count"]):
-        print(f"{skip['count']:>8}  {reason} (first: {skip['first']})")
+    from tfrecords_tools import shards
+
     poor = [name for name, scene in report["backgrounds"].items() if scene["plain_median_share"] > 0]
     if poor:
         worst = max(poor, key=lambda name: report["backgrounds"][name]["plain_median_share"])
         share = report["backgrounds"][worst]["plain_median_share"]
         print(f"Backgrounds: {len(poor)} of {len(report['backgrounds'])} use the plain median somewhere", end=" ")
         print(f"(worst: {worst}, {share:.1%} of its pixels): a hand that rests there may show")
-    print(
-        f"Kept {report['records']} of {report['instants']} instants ({report['labelled']} with a pose), "
-        f"{report['views']} views, in {report['shards']} shards, {report['bytes'] / 1e6:.1f} MB, {report['seconds']} s"
-    )
-    print(f"Next: python -m tfrecords_tools.inspect {output} --output=sheet.png")
+    shards.print_report(report, output)
 
 
 def main(arguments):

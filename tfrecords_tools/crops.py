@@ -96,6 +96,15 @@ def coverage(maps):
     return float(np.mean(maps[0] > geometry.OUTSIDE))
 
 
+def is_covered(crop, name, tally, maps=None):
+    """Whether enough of a crop lies in the frame; if not, it is counted under the `name` of its instant."""
+    covered = coverage(maps or sampling_maps(crop)) >= MIN_COVERAGE
+    if not covered:
+        reason = f"views: less than {MIN_COVERAGE:.0%} of the crop lies in the frame"
+        tally.add(reason, f"{name} camera {crop.camera.name}")
+    return covered
+
+
 def render(image, maps, size):
     """`image` [height, width, 3] through `maps`: [size, size, 3] uint8, 0 outside the frame."""
     crop = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
@@ -121,9 +130,7 @@ def _cut_frame(job, image, views, file, skipped):
     entries = []
     for i, crop in views:
         maps = sampling_maps(crop)
-        if coverage(maps) < MIN_COVERAGE:
-            reason = f"views: less than {MIN_COVERAGE:.0%} of the crop lies in the frame"
-            skipped.add(reason, f"{job.instants[i].name} camera {job.camera.name}")
+        if not is_covered(crop, job.instants[i].name, skipped, maps):
             continue
         picture = encode(render(image, maps, crop.size), job.jpeg_quality)
         entries.append((i, crop, *_append(file, picture)))
@@ -161,7 +168,6 @@ def run_job(job):
     index = job.spool.with_suffix(".json")
     if index.is_file():
         return
-    cv2.setNumThreads(1)  # one worker a core: OpenCV's own threads would fight over them
     skipped = tally.Tally()
     views = plan_views(job.instants, job.camera, job.margin, job.crop_size, skipped)
     partial = job.spool.with_suffix(".bin.partial")
@@ -206,3 +212,30 @@ class Spool:
     def close(self):
         """Closes the file."""
         self._file.close()
+
+
+class SpooledViews:
+    """The views of one sequence, read from the spools of its cameras; see `shards.write_group`."""
+
+    def __init__(self, instants, cameras, paths):
+        self.instants, self._cameras = instants, cameras
+        self.spools = [Spool(path, len(instants)) for path in paths]
+
+    @property
+    def shows(self):
+        """[cameras, instants] bool: which camera shows which instant."""
+        return np.stack([spool.shows for spool in self.spools])
+
+    def cameras_of(self, position):
+        """The cameras that show the instant at `position`."""
+        return [c for c, spool in zip(self._cameras, self.spools, strict=True) if spool.shows[position]]
+
+    def pictures(self, positions):
+        """Yields the encoded (crop, background) pairs of each of `positions`."""
+        for position in positions:
+            yield [spool.pictures(position) for spool in self.spools if spool.shows[position]]
+
+    def close(self):
+        """Closes the files."""
+        for spool in self.spools:
+            spool.close()

@@ -57,6 +57,13 @@ class HandInstant:
         return f"{self.sequence} frame {self.frame} person {self.person_id} {self.side} hand"
 
 
+def instant_of(sequence, subject, frame, person_id, side, joints, accepted):
+    """The `HandInstant` of a hand with `joints` [21, 3] mm; centre and radius are those of the accepted ones."""
+    centre = joints[accepted].mean(0)
+    radius = float(np.linalg.norm(joints[accepted] - centre, axis=1).max())
+    return HandInstant(sequence, subject, frame, person_id, side, joints, accepted, centre, radius)
+
+
 def load_json(path):
     """Parses the JSON file `path`. Raises ValueError naming it if it is cut short or not JSON."""
     try:
@@ -97,11 +104,15 @@ def _camera(entry, where):
 
 
 def read_cameras(sequence_dir, type="hd"):
+    """`read_calibration` of the folder's calibration file. Raises FileNotFoundError without one."""
+    return read_calibration(_calibration_path(pathlib.Path(sequence_dir)), type)
+
+
+def read_calibration(path, type="hd"):
     """Cameras of one type (never by index: a full file lists 480 vga cameras first), sorted by name "PP_NN".
 
-    Raises FileNotFoundError without a calibration file, ValueError naming file, camera and field for a wrong one.
+    Raises FileNotFoundError without the file, ValueError naming file, camera and field for a wrong one.
     """
-    path = _calibration_path(pathlib.Path(sequence_dir))
     calibration = load_json(path)
     if not isinstance(calibration, dict) or not isinstance(calibration.get("cameras"), list):
         raise ValueError(f"{path}: field cameras: a list expected")
@@ -263,11 +274,7 @@ def read_hands(sequence_dir, min_score, max_error, subject_of, tally):
                 tally.add(reason, f"{path.name} person {person_id} {side}")
                 continue
             seen.add(key)
-            centre = joints[accepted].mean(0)
-            radius = float(np.linalg.norm(joints[accepted] - centre, axis=1).max())
-            instants.append(
-                HandInstant(sequence_dir.name, subject, frame, person_id, side, joints, accepted, centre, radius)
-            )
+            instants.append(instant_of(sequence_dir.name, subject, frame, person_id, side, joints, accepted))
             tally.add("joints: not accepted (kept as absent)", path.name, (~accepted).sum())
     check_unit(palms, f"{sequence_dir / 'hdHand3d'}: field landmarks")
     return instants, occupied

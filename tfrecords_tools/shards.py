@@ -1,4 +1,4 @@
-"""From spools to records: groups, their random order, shards.
+"""From pictures to records: groups, their random order, shards.
 
     group = (sequence, subject, side)
     order = permutation of the group's instants by rng(seed, group)
@@ -41,12 +41,14 @@ def _record(instant, cameras, pictures, margin, size):
     }
 
 
-def group_instants(sequence, spools, min_views, skipped):
-    """{(sequence, subject, side): positions in `sequence.instants`} of those with enough views; others are counted."""
-    views = np.sum([spool.shows for spool in spools], axis=0)
+def group_instants(instants, shows, min_views, skipped):
+    """{(sequence, subject, side): positions in `instants`} of those with enough views; others are counted.
+
+    `shows` [cameras, instants] bool says which camera shows which instant.
+    """
     groups = {}
-    for position, instant in enumerate(sequence.instants):
-        if views[position] < min_views:
+    for position, (instant, views) in enumerate(zip(instants, np.sum(shows, axis=0), strict=True)):
+        if views < min_views:
             skipped.add(f"instants: fewer than {min_views} views", instant.name)
         else:
             groups.setdefault((instant.sequence, instant.subject, instant.side), []).append(position)
@@ -62,21 +64,18 @@ def shard_slices(name, positions, records_per_shard, seed):
     return [(f"{stem}-{i:05d}-of-{count:05d}.tfrecord", part) for i, part in enumerate(np.array_split(order, count))]
 
 
-def _serialized(sequence, spools, positions, margin, size):
+def _serialized(views, positions, options, progress):
     """Yields the serialised records of one shard."""
-    for position in positions:
-        seen_by = [
-            (camera, spool) for camera, spool in zip(sequence.cameras, spools, strict=True) if spool.shows[position]
-        ]
-        pictures = [spool.pictures(position) for _, spool in seen_by]
-        cameras = [camera for camera, _ in seen_by]
-        yield schema.encode(_record(sequence.instants[position], cameras, pictures, margin, size))
+    for position, pictures in zip(positions, views.pictures(positions), strict=True):
+        seen_by = views.cameras_of(position)
+        record = _record(views.instants[position], seen_by, pictures, options.margin, options.crop_size)
+        yield schema.encode(record)
+        progress.update(1)
 
 
-def _index_rows(sequence, spools, file, positions):
+def _index_rows(views, file, positions):
     """One row of the index a record."""
-    for position in positions:
-        instant = sequence.instants[position]
+    for instant, position in ((views.instants[position], position) for position in positions):
         yield {
             "key": schema.record_key(instant.sequence, instant.subject, instant.side, instant.frame),
             "shard": file,
@@ -84,23 +83,60 @@ def _index_rows(sequence, spools, file, positions):
             "subject": instant.subject,
             "side": instant.side,
             "frame": instant.frame,
-            "cameras": [c.name for c, spool in zip(sequence.cameras, spools, strict=True) if spool.shows[position]],
+            "cameras": [camera.name for camera in views.cameras_of(position)],
             "labelled": bool(instant.accepted[skeleton.ROOT]),
         }
 
 
-def write_group(sequence, spools, name, positions, options, progress):
-    """Writes those shards of one group that are not there yet; returns its `manifest.Group` and its index rows."""
+def write_group(views, name, positions, options, progress):
+    """Writes those shards of one group that are not there yet; returns its `manifest.Group` and its index rows.
+
+    Args:
+        views: has `instants`; `cameras_of(position)`, the cameras that show one of them; and `pictures(positions)`,
+            which yields for each position, in order, the encoded (crop, background) pairs of these cameras.
+        options: has `output`, `crop_size`, `margin`, `records_per_shard` and `seed`.
+    """
     shards, index = [], []
     for file, part in shard_slices(name, positions, options.records_per_shard, options.seed):
         path = options.output / file
-        if not path.is_file():
+        if path.is_file():
+            progress.update(len(part))
+        else:
             try:
-                schema.write_shard(str(path), _serialized(sequence, spools, part, options.margin, options.crop_size))
+                schema.write_shard(str(path), _serialized(views, part, options, progress))
             except tf.errors.OpError as error:  # a full disk, in TensorFlow's words
                 raise OSError(f"cannot write: {error.message}") from error
         shards.append(manifest.describe_shard(str(path), len(part)))
-        index += _index_rows(sequence, spools, file, part)
-        progress.update(len(part))
-    views, labelled = sum(len(row["cameras"]) for row in index), sum(row["labelled"] for row in index)
-    return manifest.Group(*name, len(index), views, labelled, tuple(shards)), index
+        index += _index_rows(views, file, part)
+    seen, labelled = sum(len(row["cameras"]) for row in index), sum(row["labelled"] for row in index)
+    return manifest.Group(*name, len(index), seen, labelled, tuple(shards)), index
+
+
+def report(groups, instants, skipped, seconds):
+    """What was kept and what was left out, as plain JSON values; `instants` counts what there was."""
+    files = [shard for group in groups for shard in group.shards]
+    return {
+        "instants": instants,
+        "records": sum(group.records for group in groups),
+        "labelled": sum(group.labelled for group in groups),
+        "views": sum(group.crops for group in groups),
+        "shards": len(files),
+        "bytes": sum(shard.bytes for shard in files),
+        "seconds": round(seconds, 1),
+        "skipped": {
+            reason: {"count": n, "first": skipped.first[reason]} for reason, n in sorted(skipped.counts.items())
+        },
+    }
+
+
+def print_report(content, output):
+    """Prints the last lines of a command that wrote records."""
+    print("Left out:" if content["skipped"] else "Nothing was left out.")
+    for reason, skip in sorted(content["skipped"].items(), key=lambda item: -item[1]["count"]):
+        print(f"{skip['count']:>8}  {reason} (first: {skip['first']})")
+    print(
+        f"Kept {content['records']} of {content['instants']} instants ({content['labelled']} with a pose), "
+        f"{content['views']} views, in {content['shards']} shards, {content['bytes'] / 1e6:.1f} MB, "
+        f"{content['seconds']} s"
+    )
+    print(f"Next: python -m tfrecords_tools.inspect {output} --output=sheet.png")

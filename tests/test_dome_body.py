@@ -1,0 +1,197 @@
+"""The person behind the hand: closed surfaces, arms on the right sides, distance from measured hands, smoothness."""
+
+import functools
+import itertools
+
+import numpy as np
+import pytest
+
+from hand_tf import skeleton
+from tfrecords_tools.dome import body, hand, limbs, motion, people
+
+SEED = 3
+UP = np.array([0.0, -1.0, 0.0])
+
+
+@functools.cache
+def _person(index):
+    return body.make_person(SEED, index)
+
+
+@functools.cache
+def _arms(index, side, count=40):
+    """Times [n], headings [n], elbows and wrists [n, 3] of the motion of subject `index`."""
+    times = np.linspace(0, 50, count)
+    moves = motion.motion(SEED, index, side, times)
+    elbows = hand.elbow(people.traits(SEED, index), moves.angles, moves.R, moves.t)
+    turn = skeleton.MIRROR if side == "left" else np.eye(3)
+    return times, moves.heading, elbows @ turn, moves.t @ turn
+
+
+def _instants(index, sides):
+    """Yields (time, heading, arms) of the subject's motion; two hands keep some distance."""
+    for k, (time, heading, *_) in enumerate(zip(*_arms(index, sides[0]), strict=True)):
+        apart = 150 * _right(heading) * (len(sides) - 1)
+        places = {side: apart * (1 if side == "right" else -1) for side in sides}
+        yield time, heading, {s: tuple(_arms(index, s)[j][k] + places[s] for j in (2, 3)) for s in sides}
+
+
+def _forward(heading):
+    return np.array([np.cos(np.deg2rad(heading)), 0, np.sin(np.deg2rad(heading))])
+
+
+def _right(heading):
+    """To the right of someone upright: in the usual axes (x right, y up, z backwards) it is (-z) X y."""
+    return np.cross(_forward(heading), UP)
+
+
+def _parts(person, mesh):
+    """Vertex slices: trunk, right upper arm, left upper arm, idle hand (empty if both hands are given)."""
+    first, tube = len(person.body.vertices), len(person.tube[0])
+    bounds = [0, first, first + tube, first + 2 * tube, len(mesh.vertices)]
+    return [slice(a, b) for a, b in itertools.pairwise(bounds)]
+
+
+def _from_hand(points, elbow, wrist):
+    """Distance [n] of `points` from the region that a measured hand sweeps, mm."""
+    along = (wrist - elbow) / np.linalg.norm(wrist - elbow)
+    t = np.clip((points - wrist) @ along, 0, limbs.HAND_REACH)
+    return np.linalg.norm(points - wrist - t[:, None] * along, axis=1) - limbs.HAND_RADIUS
+
+
+SIDES = [("right",), ("left",), ("right", "left")]
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_meshes_are_closed_face_outwards_and_stay_within_the_budget(sides):
+    for index in (0, 2):
+        time, heading, arms = next(_instants(index, sides))
+        mesh = body.pose(_person(index), time, heading, arms)
+        assert len(mesh.triangles) < 5000 and mesh.triangles.dtype == np.int32
+        assert np.array_equal(np.unique(mesh.triangles), np.arange(len(mesh.vertices)))
+        assert mesh.colours.shape == mesh.vertices.shape and mesh.colours.min() >= 0 and mesh.colours.max() <= 1
+        np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1, atol=1e-4)
+        edges = mesh.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+        there = {tuple(edge) for edge in edges.tolist()}
+        assert len(there) == len(edges) and there == {(b, a) for a, b in there}
+        for part in _parts(_person(index), mesh)[: 5 - len(sides)]:
+            a, b, c = mesh.vertices[
+                mesh.triangles[(mesh.triangles[:, 0] >= part.start) & (mesh.triangles[:, 0] < part.stop)]
+            ].transpose(1, 0, 2)
+            faces = np.cross(b - a, c - a)
+            assert np.sum(a * np.cross(b, c)) / 6 > 5e5  # cubic mm; an arm has litres
+            corners = mesh.triangles[(mesh.triangles[:, 0] >= part.start) & (mesh.triangles[:, 0] < part.stop)]
+            agree = np.einsum("mi,mi->m", faces, mesh.normals[corners].mean(1)) > 0
+            assert agree.mean() > 0.98
+
+
+def test_body_is_as_big_as_a_person():
+    for index in range(4):
+        person = _person(index)
+        height = np.ptp(person.body.vertices[:, 1])
+        assert 1500 < height < 1960
+        ratio = people.traits(SEED, index).length / height
+        assert 0.095 < ratio < 0.12  # Winter (2009): a hand is 0.108 of the stature
+
+
+def test_pure_function_of_its_arguments():
+    time, heading, arms = next(_instants(1, ("right",)))
+    once, again = (body.pose(body.make_person(SEED, 1), time, heading, arms) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
+    other = body.pose(_person(2), time, heading, arms)
+    assert other.colours.shape != once.colours.shape or not np.array_equal(other.colours, once.colours)
+    # Nothing remembers what was posed before.
+    body.pose(_person(1), time + 7, heading + 90, arms)
+    assert np.array_equal(body.pose(_person(1), time, heading, arms).vertices, once.vertices)
+
+
+def test_frame_is_a_rotation_with_right_hand_anatomy():
+    for heading in (0, 37, 90, 250):
+        H = body.frame(heading)
+        np.testing.assert_allclose(H, np.stack([_right(heading), -UP, _forward(heading)], 1), atol=1e-12)
+        assert np.linalg.det(H) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_shoulders_are_on_their_sides_and_the_arms_reach_them(sides):
+    person = _person(1)
+    for time, heading, arms in _instants(1, sides):
+        mesh = body.pose(person, time, heading, arms)
+        trunk, *tubes, _ = _parts(person, mesh)
+        middle = mesh.vertices[trunk].mean(0)
+        ends = {}
+        for side, tube in zip(("right", "left"), tubes, strict=True):
+            points = mesh.vertices[tube]
+            ends[side] = points[person.tube[0] == 1].mean(0)
+            # The upper arm's shoulder end lies within the trunk's surface.
+            assert np.linalg.norm(mesh.vertices[trunk] - ends[side], axis=1).min() < 80
+            if side in arms:
+                elbow = arms[side][0]
+                assert np.linalg.norm(points[person.tube[0] == 0].mean(0) - elbow) < 30
+                length = np.linalg.norm(ends[side] - elbow) / person.scale
+                assert 0.85 * limbs.UPPER_ARM < length < 1.2 * limbs.UPPER_ARM
+        across = ends["right"] - ends["left"]
+        assert across @ _right(heading) > 200
+        assert abs((ends["right"] + ends["left"] - 2 * middle) @ _right(heading)) < 300
+        # Upright, head above: along world's up it stands nearly as tall as at rest.
+        height = person.body.vertices[:, 1]
+        head, foot = mesh.vertices[height.argmin()], mesh.vertices[height.argmax()]
+        assert (head - foot) @ UP > 0.85 * np.ptp(height)
+
+
+def test_face_looks_where_the_person_faces():
+    person = _person(0)
+    rest = person.body.vertices / person.scale
+    head = rest[:, 1] < -600
+    face, tip = head & (rest[:, 2] > 70), (rest[:, 2] * head).argmax()
+    for time, heading, arms in _instants(0, ("right",)):
+        mesh = body.pose(person, time, heading, arms)
+        trunk = mesh.vertices[: len(rest)]
+        assert (trunk[tip] - trunk[head].mean(0)) @ _forward(heading) > 50
+        assert mesh.normals[: len(rest)][face].mean(0) @ _forward(heading) > 0.4
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_trunk_and_idle_arm_keep_away_from_the_measured_hands(sides):
+    near = []
+    for index in (0, 1, 2, 5):
+        person = _person(index)
+        for time, heading, arms in _instants(index, sides):
+            mesh = body.pose(person, time, heading, arms)
+            trunk, right, left, idle = _parts(person, mesh)
+            for elbow, wrist in arms.values():
+                gap = _from_hand(mesh.vertices, elbow, wrist)
+                assert gap[trunk].min() > (120 if len(sides) == 1 else 70)
+                if len(sides) == 1:
+                    assert gap[idle].min() > 110
+                    assert gap[left if sides == ("right",) else right].min() > 110
+                    near.append(gap[idle].min())
+    if near:  # the other hand comes close now and then, and leaves again
+        assert np.mean(np.array(near) < 220) > 0.1 and np.mean(np.array(near) > 400) > 0.1
+
+
+def test_trunk_gives_way_to_a_forearm_that_points_at_it():
+    person = _person(0)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        heading = rng.uniform(0, 360)
+        # Across the chest, up in front of the face, forwards: all around, but not backwards.
+        local = np.array([rng.uniform(-1, 0.8), rng.uniform(-1, 0.4), rng.uniform(0.15, 1)])
+        along = body.frame(heading) @ (local / np.linalg.norm(local))
+        elbow = rng.uniform(-200, 200, 3)
+        wrist = elbow + 250 * along
+        mesh = body.pose(person, rng.uniform(0, 99), heading, {"right": (elbow, wrist)})
+        trunk, _, _, idle = _parts(person, mesh)
+        gap = _from_hand(mesh.vertices, elbow, wrist)
+        # Harder than any motion: the elbow may be pressed against the other side of the trunk.
+        assert gap[trunk].min() > 90 and gap[idle].min() > 30
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_moves_continuously(sides):
+    person = _person(1)
+    for time, heading, arms in list(_instants(1, sides))[::3]:
+        here = body.pose(person, time, heading, arms).vertices
+        moved = {side: (elbow + 0.03, wrist - 0.03) for side, (elbow, wrist) in arms.items()}
+        for other in (body.pose(person, time + 1e-3, heading, arms), body.pose(person, time, heading + 1e-2, moved)):
+            assert np.abs(other.vertices - here).max() < 6  # mm

@@ -1,0 +1,188 @@
+"""Renders a capture straight into records: the crops that `dump` and then `tfrecords_tools.build` would give, sooner.
+
+Only the part of a picture that its crop needs is drawn, then cut by the same maps, with the same choice of views, the
+same order and the same file names. What differs from the long way: pictures are not stored as JPEG in between (the
+crop is, once, at its camera's quality if that is lower), and the background is the true empty scene, where `build` has
+a median over time in which people leave traces.
+
+A stopped run continues when started again with the same settings: whole shards are kept.
+"""
+
+import dataclasses
+import functools
+import itertools
+import pathlib
+import shutil
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from hand_tf import manifest, skeleton
+from tfrecords_tools import crops, panoptic, resume, tally, workers
+from tfrecords_tools.dome import capture, render, views
+
+CHUNK, _PLAN = 8, 512  # records per job that draws; instants per job that chooses views
+_PAD = 4  # px of the picture around a crop, so that the blur at its border has what it needs
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How records are written; the names are those of `tfrecords_tools.build`."""
+
+    output: pathlib.Path
+    crop_size: int = 128
+    margin: float = 1.3
+    jpeg_quality: int = 95
+    min_views: int = 2
+    records_per_shard: int = 1000
+    seed: int = 0
+
+
+class Instants:
+    """The `panoptic.HandInstant`s of a sequence, as `build` would read them from the dump, made when asked for."""
+
+    def __init__(self, sequence):
+        self._sequence = sequence
+
+    def __len__(self):
+        return len(self._sequence.frame_numbers) * len(self._sequence.sides)
+
+    def __getitem__(self, position):
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        step, which = divmod(int(position), len(self._sequence.sides))
+        frame, side = capture.FIRST_FRAME + step, self._sequence.sides[which]
+        number, step = self._sequence.place(frame)
+        joints = capture.rounded(capture.joints_of(self._sequence, number, side)[step])
+        accepted = np.ones(skeleton.NUM_JOINTS, bool)
+        return panoptic.instant_of(self._sequence.name, f"S{number}", frame, number, side, joints, accepted)
+
+
+def _choose_views(sequence, options, start, stop):
+    """Which of the instants `start`..`stop` each camera shows ([cameras, instants] bool), and what it does not."""
+    every, skipped, cameras = Instants(sequence), tally.Tally(), capture.studio(sequence).cameras
+    instants = [every[position] for position in range(start, min(stop, len(every)))]
+    shows = np.zeros((len(cameras), len(instants)), bool)
+    for node, camera in enumerate(cameras):
+        for position, crop in crops.plan_views(instants, camera, options.margin, options.crop_size, skipped):
+            shows[node, position] = crops.is_covered(crop, instants[position].name, skipped)
+    return shows, skipped
+
+
+def write_scene(sequence, folder, node):
+    views.save(capture.make_view(sequence, node), folder)
+
+
+@functools.lru_cache(maxsize=128)
+def _view(sequence, folder, node):
+    return capture.load_view(sequence, node, folder)
+
+
+def window_of(maps, camera):
+    """(left, top, width, height) px of the picture that `maps` read."""
+    inside = maps[0] > -1
+    low = [int(np.floor(each[inside].min())) - _PAD for each in maps]
+    high = [int(np.ceil(each[inside].max())) + _PAD + 2 for each in maps]
+    low, high = np.maximum(low, 0), np.minimum(high, [camera.width, camera.height])
+    return (*low.tolist(), *(high - low).tolist())
+
+
+def pictures_of(view, mesh, crop, options, key):
+    """The encoded crop and background crop of one view."""
+    maps = crops.sampling_maps(crop)
+    left, top, width, height = window = window_of(maps, view.camera)
+    maps = maps[0] - np.float32(left), maps[1] - np.float32(top)
+    image = render.draw(view, mesh, key, window)
+    scene = np.ascontiguousarray(view.scene[top : top + height, left : left + width])
+    quality = min(view.sensor.jpeg_quality, options.jpeg_quality)
+    return (
+        crops.encode(crops.render(image, maps, crop.size), quality),
+        crops.encode(crops.render(scene, maps, crop.size), options.jpeg_quality),
+    )
+
+
+def draw_records(sequence, options, scenes, positions, shows):
+    """For each of `positions` the encoded pictures of the cameras that show it (`shows` [cameras, positions])."""
+    instants, result = Instants(sequence), []
+    for column, position in enumerate(positions):
+        instant = instants[position]
+        mesh, pictures = capture.instant(sequence, instant.frame).mesh, []
+        for node in np.flatnonzero(shows[:, column]).tolist():
+            view = _view(sequence, scenes, node)
+            crop = crops.crop_of(instant, view.camera, options.margin, options.crop_size)
+            key = [sequence.seed, sequence.index, node, instant.frame]
+            pictures.append(pictures_of(view, mesh, crop, options, key))
+        result.append(pictures)
+    return result
+
+
+class RenderedViews:
+    """The views of one sequence, drawn by `run` (see `workers.pool`) when asked for; see `shards.write_group`."""
+
+    def __init__(self, sequence, options, run, scenes, shows):
+        self.instants, self.shows = Instants(sequence), shows
+        self._sequence, self._options, self._run, self._scenes = sequence, options, run, scenes
+
+    def cameras_of(self, position):
+        """The cameras that show the instant at `position`."""
+        return [capture.studio(self._sequence).cameras[node] for node in np.flatnonzero(self.shows[:, position])]
+
+    def pictures(self, positions):
+        """Yields the encoded (crop, background) pairs of each of `positions`."""
+        chunks = [positions[i : i + CHUNK] for i in range(0, len(positions), CHUNK)]
+        job = draw_records, self._sequence, self._options, self._scenes
+        for result in self._run((*job, chunk, self.shows[:, chunk]) for chunk in chunks):
+            yield from result
+
+
+def _write_sequence(sequence, options, run, skipped):
+    """Writes the shards of one sequence; returns its groups and index rows."""
+    from tfrecords_tools import shards  # brings TensorFlow, which the workers can do without
+
+    nodes = range(len(capture.studio(sequence).cameras))
+    scenes = options.output / "work" / "scenes" / sequence.name
+    list(run((write_scene, sequence, scenes, node) for node in nodes))
+    starts = range(0, len(Instants(sequence)), _PLAN)
+    chosen = list(run((_choose_views, sequence, options, start, start + _PLAN) for start in starts))
+    for _, each in chosen:
+        skipped.merge(each)
+    drawn = RenderedViews(sequence, options, run, scenes, np.concatenate([shows for shows, _ in chosen], 1))
+    members = shards.group_instants(drawn.instants, drawn.shows, options.min_views, skipped)
+    total = sum(map(len, members.values()))
+    with tqdm(total=total, desc=sequence.name, unit="record", disable=None) as progress:
+        written = [shards.write_group(drawn, *member, options, progress) for member in members.items()]
+    shutil.rmtree(scenes)
+    return [group for group, _ in written], list(itertools.chain.from_iterable(rows for _, rows in written))
+
+
+def write(sequences, options, processes=1):
+    """Writes `sequences` into records, unless they are there already; returns the manifest's report.
+
+    Raises ValueError if the folder was begun with other settings, OSError for a full disk.
+    """
+    from hand_tf import schema
+    from tfrecords_tools import shards
+
+    start, skipped = time.monotonic(), tally.Tally()
+    settings = {name: value for name, value in dataclasses.asdict(options).items() if name != "output"}
+    settings["sequences"] = [dataclasses.asdict(sequence) for sequence in sequences]
+    resume.claim(options.output, settings)
+    if (options.output / manifest.MANIFEST).is_file():
+        return manifest.load(options.output, schema.SCHEMA_VERSION).report
+    groups, index = [], []
+    with workers.pool(processes) as run:
+        for sequence in sequences:
+            more, rows = _write_sequence(sequence, options, run, skipped)
+            groups, index = groups + more, index + rows
+    if not groups:
+        raise ValueError("no instant is left: " + "; ".join(line.strip() for line in skipped.lines()))
+    instants = sum(len(sequence.frame_numbers) * len(sequence.sides) for sequence in sequences)
+    report = shards.report(groups, instants, skipped, time.monotonic() - start)
+    cameras = {s.name: [camera.name for camera in capture.studio(s).cameras] for s in sequences}
+    settings = {"output": str(options.output)} | settings
+    content = manifest.Manifest(
+        schema.SCHEMA_VERSION, options.crop_size, sequences[0].fps, cameras, settings, report, "", tuple(groups)
+    )
+    manifest.write(options.output, content, index)
+    return report
