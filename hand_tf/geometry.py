@@ -80,7 +80,8 @@ def _distort(rays, camera):
     rays = np.asarray(rays, np.float64).reshape(-1, 3)
     k1, k2, p1, p2, k3 = camera.dist
     ahead = rays[:, 2] > 1e-9
-    x, y = (rays[:, :2] / np.where(ahead, rays[:, 2], 1.0)[:, None]).T
+    depth = np.where(ahead, rays[:, 2], 1.0)
+    x, y = rays[:, 0] / depth, rays[:, 1] / depth
     r2 = x * x + y * y
     radial, xy = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), 2 * x * y
     bent = np.stack([x * radial + p1 * xy + p2 * (r2 + 2 * x * x), y * radial + p2 * xy + p1 * (r2 + 2 * y * y)], 1)
@@ -135,6 +136,13 @@ def box_crop(camera, box, size, margin=1.0, mirrored=False):
     return Crop(camera, rotation_to_z(ray), intrinsics(size * np.linalg.norm(ray) / side, size), size, mirrored)
 
 
+@functools.lru_cache(maxsize=8)
+def _border(size):
+    """Columns and rows [4 size] of the outermost pixels of a square."""
+    span, first, last = np.arange(size), np.zeros(size, int), np.full(size, size - 1)
+    return np.concatenate([span, span, first, last]), np.concatenate([first, last, span, span])
+
+
 def _unseen(crop, u, v, map_x, map_y):
     """Which pixels (`u`, `v`) of the crop, which map to (`map_x`, `map_y`), the camera cannot show; broadcasts."""
     to_ray = crop.R_virtual.T @ np.linalg.inv(crop.K)
@@ -151,13 +159,10 @@ def crop_maps(crop):
     camera, size = crop.camera, (crop.size, crop.size)
     # Many times faster than projecting every pixel's ray, and the same.
     maps = cv2.initUndistortRectifyMap(camera.K, camera.dist, crop.R_virtual, crop.K, size, cv2.CV_32FC1)
-    span = np.arange(crop.size)
     # A crop whose border is seen is seen as a whole: frame and lens are convex. Most are, and the border is cheap.
-    ends = span[[0, -1]]
-    if any(
-        _unseen(crop, u, v, *(each[v, u] for each in maps)).any()
-        for u, v in ((span, ends[:, None]), (ends, span[:, None]))
-    ):
+    u, v = _border(crop.size)
+    if _unseen(crop, u, v, *(each[v, u] for each in maps)).any():
+        span = np.arange(crop.size)
         unseen = _unseen(crop, span, span[:, None], *maps)
         for each in maps:
             each[unseen] = OUTSIDE

@@ -14,6 +14,7 @@ light, drawn by the same trick with u, v measured in mm across the light.
 
 import collections
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ _FAR = 1e5
 _WRAP = 0.2
 # Shadow map: mm a pixel, mm that a surface must lie behind another to be in its shadow, pixels of soft edge.
 _SHADOW_PIXEL, _SHADOW_BIAS, _SHADOW_EDGE = 2.5, 4.0, 2
+_SHADOW_MARGIN = 20.0  # mm around the vertices that matter
 
 # vertices [v, 3] mm (world), triangles [m, 3] int32 counter-clockwise from outside, colours [v, 3] 0..1, lit or not
 Mesh = collections.namedtuple("Mesh", "vertices triangles colours")
@@ -68,25 +70,24 @@ def shadows(vertices, normals, triangles, light, subject):
     """
     z = -light.key_direction
     x = np.cross(UP, z) / np.linalg.norm(np.cross(UP, z))
-    across = np.stack([x, np.cross(z, x), z])
-    place = (vertices + _SHADOW_BIAS * normals) @ across.T  # lifted off the surface, or it would shade itself
-    low, high = place[subject, :2].min(0) - 20, place[subject, :2].max(0) + 20
+    across = np.stack([x, np.cross(z, x), z], 1)
+    flat = vertices @ across
+    low, high = flat[subject, :2].min(0) - _SHADOW_MARGIN, flat[subject, :2].max(0) + _SHADOW_MARGIN
     columns, rows = (int(n) for n in np.ceil((high - low) / _SHADOW_PIXEL))
     # The rasteriser wants depths well in front of it; parallel light has no origin, so any offset will do.
-    flat = vertices @ across.T
-    offset = 1000 - flat[:, 2].min()
-    points = _to_plane((flat[:, :2] - low) / _SHADOW_PIXEL, flat[:, 2] + offset, columns, rows)
+    flat -= [*low, flat[:, 2].min() - 1000]
+    points = _to_plane(flat[:, :2] / _SHADOW_PIXEL, flat[:, 2], columns, rows)
     nearest = np.full((rows, columns), _FAR, np.float32)
     eye = np.eye(4, dtype=np.float32)
     cv2.triangleRasterizeDepth(points, triangles, nearest, eye, np.pi / 2, 10.0, _FAR, _settings())
-    pixel = ((place[:, :2] - low) / _SHADOW_PIXEL).astype(np.int32)
-    edge = _SHADOW_EDGE
-    lit = np.zeros(len(vertices), np.float32)
-    for shift in ((0, 0), (-edge, 0), (edge, 0), (0, -edge), (0, edge)):
-        u, v = np.clip(pixel + shift, 0, [columns - 1, rows - 1]).T
-        lit += nearest[v, u] > place[:, 2] + offset
-    inside = np.all((place[:, :2] > low) & (place[:, :2] < high), 1)
-    return np.where(inside, lit / 5, 1.0).astype(np.float32)
+    u, v, depth = (flat + _SHADOW_BIAS * (normals @ across)).T  # lifted off the surface, or it would shade itself
+    u, v, edge = u / _SHADOW_PIXEL, v / _SHADOW_PIXEL, _SHADOW_EDGE
+    inside = np.flatnonzero((u > edge) & (v > edge) & (u < columns - edge - 1) & (v < rows - edge - 1))
+    u, v, depth = u[inside].astype(np.int32), v[inside].astype(np.int32), depth[inside]
+    reached = np.ones(len(vertices), np.float32)
+    taps = ((0, 0), (-edge, 0), (edge, 0), (0, -edge), (0, edge))
+    reached[inside] = np.mean([nearest[v + down, u + right] > depth for down, right in taps], 0)
+    return reached
 
 
 def shade(normals, colours, light, lit=1.0):
@@ -122,10 +123,10 @@ def _rasterise(pixels, depth, mesh, window, supersample, scene_depth):
 def _bounds(pixels, window):
     """The part of `window` (left, top, width, height) that `pixels` [n, 2] reach, None if it is empty."""
     left, top, width, height = window
-    low, high = np.floor(pixels.min(0)).astype(int) - 2, np.ceil(pixels.max(0)).astype(int) + 3
-    low = np.maximum(low, [left, top])
-    high = np.minimum(high, [left + width, top + height])
-    return (*low, *(high - low)) if np.all(high > low) else None
+    # A column at a time: reducing [n, 2] along n is slow.
+    low = [max(math.floor(pixels[:, i].min()) - 2, edge) for i, edge in enumerate((left, top))]
+    high = [min(math.ceil(pixels[:, i].max()) + 3, edge) for i, edge in enumerate((left + width, top + height))]
+    return (*low, high[0] - low[0], high[1] - low[1]) if high[0] > low[0] and high[1] > low[1] else None
 
 
 def layer(mesh, camera, scene_depth, window, supersample=2):
@@ -146,8 +147,8 @@ def layer(mesh, camera, scene_depth, window, supersample=2):
         mesh = mesh._replace(triangles=mesh.triangles[seen[mesh.triangles].all(1)])
         if not mesh.triangles.size:
             return None
-        pixels = np.where(seen[:, None], pixels, 0)
-    bounds = _bounds(pixels[seen], window)
+        pixels = np.where(seen[:, None], pixels, pixels[seen][0])
+    bounds = _bounds(pixels, window)
     if bounds is None:
         return None
     return bounds[:2], *_rasterise(pixels, depth, mesh, bounds, supersample, scene_depth)
@@ -164,15 +165,19 @@ def draw(view, mesh=None, key=None, window=None):
     """
     left, top, width, height = window = window or (0, 0, view.camera.width, view.camera.height)
     image = np.array(view.scene[top : top + height, left : left + width])
-    drawn = layer(mesh, view.camera, view.depth, window) if mesh is not None else None
+    drawn = None
+    if mesh is not None:
+        # Gain and clipping belong to the sensor, but few vertices are cheaper than many pixels.
+        exposed = np.clip(mesh.colours * view.sensor.gain, 0, 1) * 255
+        drawn = layer(mesh._replace(colours=exposed), view.camera, view.depth, window)
     if drawn is not None:
         (x, y), picture, coverage = drawn
         if view.sensor.blur:
             picture = cv2.GaussianBlur(picture, (0, 0), view.sensor.blur, borderType=cv2.BORDER_REPLICATE)
             coverage = cv2.GaussianBlur(coverage, (0, 0), view.sensor.blur, borderType=cv2.BORDER_REPLICATE)
         region = image[y - top :, x - left :][: picture.shape[0], : picture.shape[1]]
-        gained = np.minimum(picture * (255 * view.sensor.gain).astype(np.float32), 255)
-        region[:] = cv2.convertScaleAbs(gained + (1 - coverage)[..., None] * region)
+        picture += (1 - coverage)[..., None] * region
+        region[:] = cv2.convertScaleAbs(picture)
     if key is None:
         return image
     spare = np.array(view.noise.shape[:2]) - view.scene.shape[:2]
