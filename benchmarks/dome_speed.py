@@ -21,9 +21,9 @@ import numpy as np
 from absl import flags
 
 from benchmarks import results
-from hand_tf import command, skeleton
+from hand_tf import command
 from tfrecords_tools import crops
-from tfrecords_tools.dome import body, capture, hand, records, render
+from tfrecords_tools.dome import capture, hand, records, render
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum("rig", "ring8", ["ring8", "panoptic31"], "Which cameras.", flag_values=FLAGS)
@@ -51,12 +51,9 @@ class Clock:
 
 def _time_instant(clock, sequence, frame):
     """Poses everything of one instant and lights it, stage by stage; returns its lit mesh."""
-    number, step = sequence.place(frame)
     light = capture.light(sequence)
     (found,) = clock("skin: skinning and normals", capture.hands_at, sequence, frame)
-    person, moves = capture.person_of(sequence.seed, number), capture.motion_of(sequence, number, "right")[0]
-    arms = {"right": (found.elbow, found.joints[skeleton.ROOT])}
-    other = clock("person: posing", body.pose, person, step / sequence.fps, moves.heading[step], arms)
+    other = clock("person: posing", capture.person_at, sequence, frame, [found])
     vertices, normals = np.concatenate([found.vertices, other[0]]), np.concatenate([found.normals, other[1]])
     triangles = np.concatenate([found.triangles, other[2] + len(found.vertices)]).astype(np.int32)
     subject = slice(0, len(found.vertices))

@@ -2,7 +2,7 @@
 
     python -m benchmarks.dome_subjects --folder=subjects --output=docs/dome_subjects.jsonl
 
-Renders records of 40 people, trains `supervised` on the same number of labels from 1, 2, 4, 8 and 32 of them for the
+Renders records of 40 people, trains `supervised` on the same number of labels from 1, 2, 8 and 32 of them for the
 same number of steps, and measures all on the last eight. What has finished is kept, so the command continues.
 """
 
@@ -23,9 +23,9 @@ matplotlib.use("Agg")
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("folder", None, "Where records and runs go.", required=True, flag_values=FLAGS)
 flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
-flags.DEFINE_integer("labels", 2048, "Labels of every row.", flag_values=FLAGS)
-flags.DEFINE_integer("frames", 256, "Instants per subject.", flag_values=FLAGS)
-flags.DEFINE_list("counts", ["1", "2", "4", "8", "32"], "Numbers of people to train on.", flag_values=FLAGS)
+flags.DEFINE_integer("labels", 1024, "Labels of every row.", flag_values=FLAGS)
+flags.DEFINE_integer("frames", 128, "Instants per subject.", flag_values=FLAGS)
+flags.DEFINE_list("counts", ["1", "2", "8", "32"], "Numbers of people to train on.", flag_values=FLAGS)
 flags.DEFINE_list("seeds", ["0", "1"], "One run a seed.", flag_values=FLAGS)
 flags.DEFINE_multi_string("sizes", ["flags/subjects.flags"], "As for benchmarks.study.", flag_values=FLAGS)
 

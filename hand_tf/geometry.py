@@ -143,30 +143,36 @@ def _border(size):
     return np.concatenate([span, span, first, last]), np.concatenate([first, last, span, span])
 
 
-def _unseen(crop, u, v, map_x, map_y):
-    """Which pixels (`u`, `v`) of the crop, which map to (`map_x`, `map_y`), the camera cannot show; broadcasts."""
-    to_ray = crop.R_virtual.T @ np.linalg.inv(crop.K)
+def _unseen(crop, K, u, v, map_x, map_y):
+    """Which pixels (`u`, `v`) of the crop, which map to (`map_x`, `map_y`), the camera cannot show; broadcasts.
+
+    `K` is the crop's, or that of its mirror image.
+    """
+    to_ray = crop.R_virtual.T @ np.linalg.inv(K)
     x, y, z = (row[0] * u + row[1] * v + row[2] for row in to_ray)
     outside = ~inside(np.stack([map_x, map_y], -1), crop.camera)
     return (z <= 1e-9) | (x**2 + y**2 >= (crop.camera.max_radius * z) ** 2) | outside
 
 
-def crop_maps(crop):
+def crop_maps(crop, whole=False):
     """`map_x, map_y` float32 [size, size] for `cv2.remap`: undistorts, turns and scales in one step.
 
-    Pixels whose ray leaves the frame, or lies where the distortion is no longer monotonic, map to `OUTSIDE`.
+    Pixels whose ray leaves the frame, or lies where the distortion is no longer monotonic, map to `OUTSIDE`; `whole`
+    says that the caller knows of none (a third of the time goes into looking).
     """
-    camera, size = crop.camera, (crop.size, crop.size)
+    camera, size, K = crop.camera, (crop.size, crop.size), crop.K
+    if crop.mirrored:  # u' = size - 1 - u, and the centre is (size - 1) / 2: the focal length changes its sign
+        K = K * [[-1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     # Many times faster than projecting every pixel's ray, and the same.
-    maps = cv2.initUndistortRectifyMap(camera.K, camera.dist, crop.R_virtual, crop.K, size, cv2.CV_32FC1)
+    maps = cv2.initUndistortRectifyMap(camera.K, camera.dist, crop.R_virtual, K, size, cv2.CV_32FC1)
     # A crop whose border is seen is seen as a whole: frame and lens are convex. Most are, and the border is cheap.
     u, v = _border(crop.size)
-    if _unseen(crop, u, v, *(each[v, u] for each in maps)).any():
+    if not whole and _unseen(crop, K, u, v, *(each[v, u] for each in maps)).any():
         span = np.arange(crop.size)
-        unseen = _unseen(crop, span, span[:, None], *maps)
+        unseen = _unseen(crop, K, span, span[:, None], *maps)
         for each in maps:
             each[unseen] = OUTSIDE
-    return tuple(np.ascontiguousarray(each[:, ::-1]) for each in maps) if crop.mirrored else tuple(maps)
+    return tuple(maps)
 
 
 def mirror_joints(joints):

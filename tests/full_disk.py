@@ -1,9 +1,11 @@
 """A disk that fills up while a file is written: some bytes arrive, then the kernel's error."""
 
+import contextlib
 import errno
 import fnmatch
 import io
 import os
+import resource
 
 ERROR = os.strerror(errno.ENOSPC)
 
@@ -36,3 +38,14 @@ def fill(patch, module, pattern, spared=0):
         return file if "b" in mode else io.TextIOWrapper(file, **options)
 
     patch.setattr(module, "open", opened, raising=False)
+
+
+@contextlib.contextmanager
+def limit(size):
+    """Within the block no file of this process grows beyond `size` bytes, whoever writes it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -5,10 +5,12 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import cv2
+import full_disk
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,7 +18,7 @@ import tensorflow as tf
 from hand_tf import command, geometry, manifest, schema, skeleton
 from tfrecords_tools import build
 from tfrecords_tools.dome import __main__ as main
-from tfrecords_tools.dome import capture, dump, estimate, records
+from tfrecords_tools.dome import capture, dump, estimate, records, views
 
 SETTINGS = dict(frames=3, fps=3.0, num_cameras=2, width=64, height=64, seed=5, clutter=3)
 OPTIONS = dump.Options(jpeg_quality=90, ground_truth=True)
@@ -41,7 +43,8 @@ def test_plan_follows_the_papers_split_and_goes_on():
 
 @pytest.mark.parametrize("hands", ["right", "both"])
 def test_hands_hang_on_the_person(hands):
-    (sequence,) = capture.plan(subjects=1, **(SETTINGS | {"hands": hands}))
+    (sequence,) = capture.plan(subjects=1, **(SETTINGS | {"hands": hands, "frames": 9}))
+    turns = {}
     for frame in sequence.frame_numbers:
         found = capture.hands_at(sequence, frame)
         assert [hand.side for hand in found] == (["left", "right"] if hands == "both" else ["right"])
@@ -51,11 +54,45 @@ def test_hands_hang_on_the_person(hands):
             nearest = np.linalg.norm(hand.vertices[None] - hand.joints[:, None], axis=2).min(1)
             assert nearest.max() < 28  # mm: joints lie in the flesh of this very hand
             assert 150 < np.linalg.norm(hand.elbow - hand.joints[0]) < 350
+            # Turning from a right hand's index to its little knuckle points out of the palm, where fingers bend to.
+            palm = np.cross(hand.joints[5] - hand.joints[0], hand.joints[17] - hand.joints[0])
+            thumb_side = np.linalg.det(hand.joints[[5, 17, 4]] - hand.joints[0])
+            bent = (hand.joints[[12, 16]].mean(0) - hand.joints[[9, 13]].mean(0)) @ palm
+            turns.setdefault(hand.side, []).append((bent, thumb_side))
         whole = capture.instant(sequence, frame)
         assert len(whole.mesh.vertices) > whole.hand_vertices == sum(len(hand.vertices) for hand in found)
-    if hands == "both":
-        senses = [np.linalg.det(hand.joints[[5, 17, 1]] - hand.joints[0]) for hand in found]
-        assert senses[0] * senses[1] < 0  # index, little, thumb: opposite senses
+    for side, sign in (("right", 1), ("left", -1)):
+        if side in turns:
+            assert np.all(np.median(turns[side], axis=0) * sign > 0), side
+
+
+def test_hands_are_on_their_sides_and_apart():
+    (sequence,) = capture.plan(subjects=1, **(SETTINGS | {"hands": "both", "frames": 120, "fps": 6.0}))
+    moves = capture.motions(sequence, 0)["right"][0]
+    h = np.deg2rad(moves.heading)
+    right = np.cross(np.stack([np.cos(h), 0 * h, np.sin(h)], 1), [0.0, -1.0, 0.0])  # forward x up
+    found = [capture.hands_at(sequence, frame) for frame in sequence.frame_numbers[::8]]
+    for (left_hand, right_hand), across in zip(found, right[::8], strict=True):
+        assert (right_hand.elbow - left_hand.elbow) @ across > 0
+        nearest = np.linalg.norm(left_hand.vertices[::7, None] - right_hand.vertices[None, ::7], axis=2).min()
+        assert nearest > 3  # mm
+    joints = [capture.joints_of(sequence, 0, side) for side in ("left", "right")]
+    assert np.linalg.norm(joints[0][:, :, None] - joints[1][:, None], axis=3).min() > 30
+    for side in joints:
+        assert np.linalg.norm(np.diff(side.mean(1), axis=0), axis=1).max() < 170  # mm in a sixth of a second
+
+
+def test_shadows_and_light_reach_the_picture():
+    (sequence,) = capture.plan(subjects=1, **(SETTINGS | {"frames": 12}))
+    darkest = []
+    for frame in sequence.frame_numbers:
+        hands, light = capture.hands_at(sequence, frame), capture.light(sequence)
+        lit = capture.instant(sequence, frame).mesh.colours[: len(hands[0].vertices)]
+        open_air = dump.render.shade(hands[0].normals, hands[0].colours, light)
+        assert np.all(lit <= open_air + 1e-6)
+        towards = hands[0].normals @ light.key_direction > 0.5
+        darkest.append(np.mean(lit[towards].sum(1) < 0.8 * open_air[towards].sum(1)))
+    assert 0.005 < np.mean(darkest) < 0.6  # fingers shade the palm, and not all of it
 
 
 def test_joints_lie_on_the_pictured_hand(dumped):
@@ -134,6 +171,43 @@ def test_subjects_table(dumped):
             assert json.loads(path.read_text())["people"][0]["id"] == int(row["person_id"])
 
 
+def test_a_stopped_dump_continues(dumped, tmp_path, monkeypatch):
+    output, sequences = dumped
+    made, draw = [], dump.render.draw
+
+    def stop(view, *arguments):
+        if len(made) == 7:
+            raise KeyboardInterrupt
+        made.append(view)
+        return draw(view, *arguments)
+
+    monkeypatch.setattr(dump, "CHUNK", 2)
+    monkeypatch.setattr(dump.render, "draw", stop)
+    with pytest.raises(KeyboardInterrupt):
+        dump.write(tmp_path, sequences, OPTIONS)
+    assert (tmp_path / "dome_pose1.partial").is_dir() and not (tmp_path / "subjects.csv").exists()
+    monkeypatch.setattr(dump.render, "draw", draw)
+    assert dump.write(tmp_path, sequences, OPTIONS) == 6 * 3 * 2 - 4  # one job of two instants had finished
+    assert digest(tmp_path) == digest(output)
+
+
+def test_fewer_subjects_later_leave_the_table_whole(dumped, tmp_path):
+    output, sequences = dumped
+    shutil.copytree(output, tmp_path / "copy")
+    assert dump.write(tmp_path / "copy", sequences[:1], OPTIONS) == 0
+    assert digest(tmp_path / "copy") == digest(output)
+
+
+@pytest.mark.parametrize("form", ["videos", "images"])
+def test_a_full_disk_is_said_and_leaves_no_sequence(tmp_path, form, monkeypatch):
+    (sequence,) = capture.plan(subjects=1, **(SETTINGS | {"frames": 2, "width": 128, "height": 128}))
+    monkeypatch.setattr(views, "_SPARE", 2)  # so that the video is the largest file
+    with full_disk.limit(52_000 if form == "videos" else 40_000), pytest.raises(OSError, match="dome_pose1"):
+        dump.write(tmp_path, [sequence], dump.Options(form))
+    assert not (tmp_path / "dome_pose1").exists()
+    assert dump.write(tmp_path, [sequence], dump.Options(form)) > 0
+
+
 def test_complete_sequences_are_kept_and_other_settings_refused(dumped):
     output, sequences = dumped
     before = digest(output)
@@ -179,9 +253,29 @@ def test_videos_number_frames_like_the_annotations(tmp_path):
     assert sorted(path.name for path in (tmp_path / "dome_pose1/hdHand3d").iterdir())[0].endswith("00000100.json")
 
 
+def test_videos_have_even_sizes(tmp_path):
+    with pytest.raises(ValueError, match="even width and height"):
+        dump.write(tmp_path, capture.plan(subjects=1, **(SETTINGS | {"width": 65})), dump.Options("videos"))
+
+
+def test_a_calibration_is_known_by_its_content(dumped, tmp_path, monkeypatch):
+    output, _ = dumped
+    source = output / "dome_pose1/calibration_dome_pose1.json"
+    path = pathlib.Path(shutil.copy(source, tmp_path / "mine.json"))
+    monkeypatch.chdir(tmp_path)
+    sequences = [capture.plan(subjects=1, **SETTINGS, calibration=str(name)) for name in (path, "mine.json")]
+    assert sequences[0] == sequences[1] and "calibration" not in capture.settings_of(sequences[0][0])
+    path.write_text(source.read_text() + " ")
+    (changed,) = capture.plan(subjects=1, **SETTINGS, calibration="mine.json")
+    assert changed != sequences[0][0]
+    with pytest.raises(ValueError, match="changed while it was in use"):
+        capture.studio.__wrapped__(sequences[0][0])
+
+
 # Records at once -----------------------------------------------------------------------------------------------------
 
-LONG = dict(frames=12, fps=2.0, num_cameras=3, width=192, height=160, seed=8, hands="both", reach=330.0)
+# So narrow that some views are left out, for both reasons that there are.
+LONG = dict(frames=14, fps=2.0, num_cameras=4, width=192, height=160, seed=8, hands="both", reach=215.0)
 
 
 def read(folder):
@@ -198,23 +292,29 @@ def both_ways(tmp_path_factory):
     sequences = [capture.plan(subjects=6, **LONG)[k] for k in (0, 1)]
     sequences[0] = dataclasses.replace(sequences[0], subjects=(0, 1))
     dump.write(folder / "dump", sequences, dump.Options(jpeg_quality=98), processes=2)
-    options = build.Options((str(folder / "dump"),), folder / "long", crop_size=64, fps=2.0, records_per_shard=7)
+    same = dict(crop_size=64, margin=2.0, records_per_shard=7, seed=8)
+    options = build.Options((str(folder / "dump"),), folder / "long", fps=2.0, **same)
     build.run(options)
-    records.write(sequences, records.Options(folder / "short", crop_size=64, records_per_shard=7), 2)
+    records.write(sequences, records.Options(folder / "short", **same), 2)
     return folder, sequences
 
 
 def test_both_ways_hold_the_same_records(both_ways):
     folder, _ = both_ways
     long, short = read(folder / "long"), read(folder / "short")
-    assert list(long) == list(short) and len(long) == 72  # the same order too
+    assert list(long) == list(short) and 20 < len(long) <= 84  # the same order too
     for key, record in long.items():
         for name in schema.FEATURES:
             if name not in ("crops", "backgrounds"):
                 assert np.array_equal(record[name].numpy(), short[key][name].numpy()), (key, name)
+    left_out = []
     for name in ("long", "short"):
         loaded = manifest.load(folder / name, schema.SCHEMA_VERSION)
         assert loaded.crop_size == 64 and loaded.fps == 2.0
+        left_out.append({reason: skip["count"] for reason, skip in loaded.report["skipped"].items()})
+    assert left_out[0] == left_out[1]
+    reasons = {"views: a joint leaves the frame", "views: less than 70% of the crop lies in the frame"}
+    assert reasons <= set(left_out[0])
     indices = [(folder / name / manifest.INDEX).read_text() for name in ("long", "short")]
     assert indices[0] == indices[1]
 
@@ -231,13 +331,13 @@ def test_both_ways_show_the_same_pictures(both_ways):
                 gaps.append(np.abs(one - other))
     assert np.mean(crops) < 2.5 and np.percentile(crops, 99) < 12  # JPEG, nothing else
     # A median over time keeps traces of people who stand in one place for a while.
-    assert np.median(scenes) <= 2
-    assert np.mean([np.mean(gap < 12) for gap in scenes]) > 0.75
+    assert np.median(np.abs(scenes)) <= 2
+    assert np.mean([np.mean(np.abs(gap) < 12) for gap in scenes]) > 0.75
 
 
 def test_direct_records_do_not_depend_on_workers_or_interruptions(both_ways, tmp_path):
     folder, sequences = both_ways
-    options = records.Options(tmp_path / "again", crop_size=64, records_per_shard=7)
+    options = records.Options(tmp_path / "again", crop_size=64, margin=2.0, records_per_shard=7, seed=8)
     records.write(sequences, options, 1)
 
     def shards(output):
@@ -254,7 +354,7 @@ def test_direct_records_do_not_depend_on_workers_or_interruptions(both_ways, tmp
     assert {k: v for k, v in digest(tmp_path / "again").items() if k != manifest.MANIFEST} == {
         k: v for k, v in whole.items() if k != manifest.MANIFEST
     }
-    assert records.write(sequences, options, 1)["records"] == 72
+    assert records.write(sequences, options, 1)["records"] == len(read(folder / "long"))
     with pytest.raises(ValueError, match="begun with other crop_size"):
         records.write(sequences, dataclasses.replace(options, crop_size=32), 1)
 
@@ -285,7 +385,7 @@ def test_dry_run_counts_and_writes_nothing(tmp_path, capsys, where):
     assert run("--dry_run", *arguments, "--hands=both", "--workers=2") == 0
     said = capsys.readouterr().out
     assert "2 sequences, 6 subjects, 3 cameras of 96x80 px" in said
-    assert f"60 instants, 120 hands, {360 if where == 'records' else 180} " in said
+    assert f"60 instants, 120 hands, up to {360 if where == 'records' else 180} " in said
     assert "GB" in said and "minutes on 2 processes" in said
     assert not (tmp_path / "x").exists()
 
@@ -307,6 +407,10 @@ def test_dry_run_is_about_right(tmp_path):
         (["--output=a", "--image_size=16"], "at least 32 px expected"),
         (["--output=a", "--calibration=nowhere.json"], "nowhere.json: no such calibration file"),
         (["--output=a", "--ground_truth", "--format=videos"], "--ground_truth goes with --format=images"),
+        (["--output=a", "--format=videos", "--jpeg_quality=90"], "--jpeg_quality goes with --format=images"),
+        (["--output=a", "--crop_size=64"], "--crop_size goes with --records"),
+        (["--records=a", "--ground_truth"], "--ground_truth goes with --output"),
+        (["--output=a", "--calibration=b.json", "--reach=300"], "--reach goes with a rig of our own"),
         (["--output=a", "somewhere"], "unexpected argument 'somewhere'"),
     ],
 )

@@ -4,7 +4,7 @@ import scipy.sparse
 from scipy.spatial.transform import Rotation
 
 from hand_tf import geometry, skeleton
-from tfrecords_tools.dome import hand, people
+from tfrecords_tools.dome import flesh, hand, people
 
 OPEN = np.zeros(hand.NUM_ANGLES)
 FINGERS = np.array(list(skeleton.FINGERS.values()))
@@ -55,6 +55,36 @@ def test_skin_is_one_closed_sphere(subjects):
         a, b, c = subject.vertices[subject.triangles].transpose(1, 0, 2)
         volume = np.sum(np.cross(a, b) * c) / 6
         assert 6e5 < volume < 2.5e6  # mm^3, forearm and sleeve included; positive: faces point outwards
+
+
+def test_grids_that_bridge_a_notch_are_refined(monkeypatch):
+    traits, genus, marching = people.traits(0, 10), [], flesh._marching
+
+    def counted(*arguments):
+        vertices, triangles = marching(*arguments)
+        genus.append(1 - (len(vertices) - len(triangles) // 2) // 2)
+        return vertices, triangles
+
+    monkeypatch.setattr(flesh, "_marching", counted)
+    vertices, triangles = flesh.mesh(hand.capsules(traits), traits, 2.6)
+    assert len(genus) > 1 and all(handles > 0 for handles in genus[:-1]) and genus[-1] == 0
+    edges, uses = edges_of(triangles)
+    assert np.all(uses == 2) and len(vertices) - len(edges) + len(triangles) == 2
+
+
+def test_a_skin_that_never_closes_is_refused(monkeypatch):
+    tried = []
+
+    def torus(caps, sleeve, spacing):
+        tried.append(spacing)
+        i, j = (each.ravel() for each in np.mgrid[:4, :4])
+        a, b, c, d = (4 * ((i + p) % 4) + (j + q) % 4 for p, q in ((0, 0), (1, 0), (1, 1), (0, 1)))
+        return np.zeros((16, 3)), np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
+
+    monkeypatch.setattr(flesh, "_marching", torus)
+    with pytest.raises(ValueError, match=r"S4: no closed skin without handles at a spacing of"):
+        hand.make_subject(0, 4, spacing=2.6123)
+    assert len(tried) > 2 and all(np.diff(tried) < 0)
 
 
 def test_triangle_counts(subjects):

@@ -1,7 +1,12 @@
+import ast
+import collections
+import pathlib
+
 import numpy as np
 import pytest
 
 from tfrecords_tools.dome import people
+from tfrecords_tools.dome.salts import Salt
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +104,16 @@ def test_traits_are_a_function_of_seed_and_index():
     np.testing.assert_array_equal(again.bases, person.bases)
     assert again.sleeve.edge == person.sleeve.edge
     assert people.traits(5, 7).length != person.length
+
+
+def test_every_use_of_random_numbers_has_its_own():
+    assert len({int(salt) for salt in Salt.__members__.values()}) == len(Salt.__members__)
+    lengths = collections.defaultdict(set)
+    for path in pathlib.Path(people.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            key = node.elts[1] if isinstance(node, ast.List) and len(node.elts) > 1 else None
+            if isinstance(key, ast.Attribute) and getattr(key.value, "id", None) == "Salt":
+                lengths[key.attr].add(len(node.elts))
+    assert all(len(found) == 1 for found in lengths.values())
+    used = set(lengths)
+    assert used <= set(Salt.__members__) and len(used) > 12

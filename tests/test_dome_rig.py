@@ -1,5 +1,6 @@
 """The dome's rigs: valid cameras that see the hands, Panoptic's statistics, calibration files, subsets, errors."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -117,6 +118,14 @@ def test_part_of_the_dome_is_spread_evenly(n):
     assert closest.min() > 0.4 * np.degrees(np.sqrt(2 * np.pi / n)) * 0.9
 
 
+def test_cameras_in_one_place_are_taken_once_each():
+    away = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0]])
+    assert rig.spread(away, 3) == [0, 1, 3]  # others first
+    for n in (4, 5):
+        assert len(set(rig.spread(away, n))) == n
+    assert rig.spread(away, 5) == [0, 1, 2, 3, 4]
+
+
 def write(path, cameras):
     path.write_text(json.dumps({"cameras": [tiny_dump.calibration_entry(camera) for camera in cameras]}))
     return path
@@ -165,6 +174,11 @@ def test_impossible_rigs_are_refused(tmp_path):
     twice = [geometry.Camera(f"00_0{k}", 480, 360, first.K, first.dist, first.R, first.t + k) for k in range(2)]
     with pytest.raises(ValueError, match=r"d\.json: the optical axes are parallel"):
         rig.make_cameras(None, 0, 0, (240, 180), None, calibration=write(tmp_path / "d.json", twice))
+    centre, cameras = rig.make_cameras("ring8", 0, 0, (64, 64), 245.0, 3)
+    R, t = rig.look_at(cameras[0].centre, 2 * cameras[0].centre - centre, 0.0)
+    cameras[0] = dataclasses.replace(cameras[0], R=R, t=t)
+    with pytest.raises(ValueError, match=r"e\.json: camera 00_00 looks away"):
+        rig.make_cameras(None, 0, 0, (64, 64), None, calibration=write(tmp_path / "e.json", cameras))
     with pytest.raises(FileNotFoundError):
         rig.make_cameras(None, 0, 0, (240, 180), None, calibration=tmp_path / "none.json")
 

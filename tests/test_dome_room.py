@@ -1,5 +1,6 @@
 """The empty room: cameras agree about it, every view is its own, things keep their distance."""
 
+import dataclasses
 import functools
 
 import cv2
@@ -115,6 +116,22 @@ def test_things_leave_room_for_the_hands_and_the_cameras(name):
         hidden += clutter.covered(parts, centre, cameras).sum()
         views += len(cameras)
     assert hidden <= 0.12 * views
+
+
+@pytest.mark.parametrize("move", [(0, 0, 0), (4000, -900, 700)])
+def test_brackets_end_at_the_walls_wherever_the_world_begins(move):
+    for name in rig.RIGS:
+        centre, cameras = rig.make_cameras(name, 0, 0, (64, 64), 245.0)
+        cameras = [dataclasses.replace(camera, t=camera.t - camera.R @ move) for camera in cameras]
+        place = room.make_room(0, 0, centre + move, 0, cameras)
+        assert len(place.mounts) == 2 * len(cameras)
+        for camera, body, bracket in zip(cameras, place.mounts[::2], place.mounts[1::2], strict=True):
+            assert clutter.distance(body, camera.centre) < 50
+            ends = bracket.centre + np.array([[-1], [1]]) * bracket.half[1] * bracket.turn[1]
+            walls = (place.offsets - (ends - place.centre) @ place.normals.T).min(1)
+            np.testing.assert_allclose(np.linalg.norm(ends - camera.centre, axis=1).min(), 110, atol=1e-6)
+            assert abs(walls.min()) < 1e-6 and walls.max() > 20  # from a wall to a camera within the room
+            assert np.linalg.norm(np.cross(ends - camera.centre, camera.R[2]), axis=1).max() < 1e-6  # behind it
 
 
 def test_no_things_and_no_cameras():

@@ -19,7 +19,11 @@ def claim(output, settings):
         if differ:
             raise ValueError(f"{output}: begun with other {', '.join(differ)}; take another --output or delete it")
         return
-    if output.is_dir() and any(output.iterdir()):
+    # A run that was stopped at once leaves a folder `work` with nothing in it but perhaps half a settings.json.
+    names = {each.name for each in output.iterdir()} if output.is_dir() else set()
+    if "work" in names and {each.name for each in path.parent.iterdir()} <= {"settings.json.partial"}:
+        names.remove("work")
+    if names:
         raise ValueError(f"{output}: not empty, and not begun by this command; take another --output")
     path.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_text(path, json.dumps(settings, indent=1))

@@ -4,6 +4,8 @@ import concurrent.futures.process
 import contextlib
 import itertools
 import multiprocessing
+import os
+import threading
 
 import cv2
 
@@ -12,6 +14,16 @@ def _run(job):
     cv2.setNumThreads(1)  # one worker a core: OpenCV's own threads would fight over them
     function, *arguments = job
     return function(*arguments)
+
+
+def _end_with_parent():
+    """Ends this process when its parent is gone: killed from outside, a parent would leave its workers waiting."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -26,7 +38,7 @@ def pool(processes):
         return
     # Spawned, not forked: a fork of a process in which TensorFlow runs threads can hang.
     context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(processes, mp_context=context)
+    executor = concurrent.futures.ProcessPoolExecutor(processes, context, _end_with_parent)
 
     def run(jobs):
         jobs, waiting = iter(jobs), []

@@ -61,6 +61,23 @@ def _parse_size(text):
     return width, height
 
 
+# Flags that say nothing in the other mode, and what goes with them.
+_ONLY = (
+    ("--output", ("format", "ground_truth"), lambda: not FLAGS.records),
+    ("--records", ("crop_size", "margin", "min_views", "records_per_shard"), lambda: not FLAGS.output),
+    ("--format=images", ("ground_truth", "jpeg_quality"), lambda: FLAGS.format == "images"),
+    ("a rig of our own, not --calibration", ("rig", "reach"), lambda: not FLAGS.calibration),
+)
+
+
+def _check_flags():
+    """Raises ValueError for a flag that would have no effect."""
+    for mode, names, holds in _ONLY:
+        for name in names:
+            if FLAGS[name].present and not holds():
+                raise ValueError(f"--{name} goes with {mode}")
+
+
 def _sequences():
     width, height = _parse_size(FLAGS.image_size)
     names = {field.name for field in dataclasses.fields(capture.Sequence)} & set(FLAGS)
@@ -68,8 +85,6 @@ def _sequences():
 
 
 def _dump_options():
-    if FLAGS.ground_truth and FLAGS.format == "videos":
-        raise ValueError("--ground_truth goes with --format=images")
     return dump.Options(FLAGS.format, FLAGS.jpeg_quality or 0, FLAGS.ground_truth)
 
 
@@ -87,7 +102,8 @@ def _write_dump(sequences):
     seconds = time.monotonic() - start
     size = sum(path.stat().st_size for path in pathlib.Path(FLAGS.output).rglob("*") if path.is_file())
     print(f"{images} images in {seconds:.1f} s ({images / seconds:.0f} images/s); {FLAGS.output}: {size / 1e6:.0f} MB")
-    print(f"next: python -m tfrecords_tools.build --input={FLAGS.output} --output=RECORDS --fps={FLAGS.fps:g}")
+    seed = f" --seed={FLAGS.seed}" if FLAGS.seed else ""
+    print(f"next: python -m tfrecords_tools.build --input={FLAGS.output} --output=RECORDS --fps={FLAGS.fps:g}{seed}")
 
 
 def _write_records(sequences):
@@ -102,6 +118,7 @@ def main(arguments):
         raise ValueError(f"unexpected argument {arguments[0]!r}: folders are given by --output or --records")
     if bool(FLAGS.output) + bool(FLAGS.records) != 1 and not FLAGS.dry_run:
         raise ValueError("one of --output=FOLDER (a dump) and --records=FOLDER is needed")
+    _check_flags()
     sequences = _sequences()
     if FLAGS.dry_run:
         options = _record_options() if FLAGS.records else _dump_options()

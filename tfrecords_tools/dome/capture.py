@@ -1,4 +1,4 @@
-"""A capture: which sequences there are, and what is where at every instant. Draws and writes nothing.
+"""A capture: which sequences there are, and what is where at every instant.
 
 A sequence is a rig, a room, a light, and subjects who follow one another for `frames` instants each:
 
@@ -11,25 +11,28 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
+import json
 import pathlib
 
 import numpy as np
 
 from hand_tf import geometry, skeleton
-from tfrecords_tools.dome import body, hand, motion, people, render, rig, room, views
+from tfrecords_tools.dome import body, contact, hand, motion, people, render, rig, room, salts, views
 
 # Like the paper's three Panoptic sequences: S0..S4 and S5..S8 to train on, S9 and S10 to test on; then more.
 SEQUENCES = (("dome_pose1", 0, 5), ("dome_pose2", 5, 9), ("dome_pose3", 9, 11))
 _MORE = 8  # subjects of each further sequence
 FIRST_FRAME = 100  # annotations start late, as in Panoptic; a video shows the empty scene before
-SEPARATION = 250.0  # mm between the two hands' places
+SEPARATION = 250.0  # mm between the two hands' places, and more where they would meet:
+CLEARANCE = 150.0  # mm between the middle lines of forearms and hands
 # Half the size in mm that a picture shows at the rig's centre, for pictures that are mostly hand.
 REACH = {"right": 245.0, "both": 370.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Sequence:
-    """All that decides what a sequence shows. `calibration_sha256` guards against another file of the same name."""
+    """All that decides what a sequence shows; what a calibration file holds is known by its hash."""
 
     name: str
     index: int
@@ -37,7 +40,7 @@ class Sequence:
     frames: int = 400
     fps: float = 29.97
     rig: str = "ring8"
-    calibration: str = ""
+    calibration: str = dataclasses.field(default="", compare=False)  # where the file lies does not matter
     calibration_sha256: str = ""
     num_cameras: int = 0
     width: int = 256
@@ -70,16 +73,26 @@ Hand = collections.namedtuple("Hand", "side vertices normals triangles colours j
 Instant = collections.namedtuple("Instant", "mesh hands hand_vertices")
 
 
+def _sha256(path):
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def settings_of(sequence):
+    """What decides a sequence, as plain JSON values."""
+    fields = (field.name for field in dataclasses.fields(sequence) if field.compare)
+    return json.loads(json.dumps({name: getattr(sequence, name) for name in fields}))
+
+
 def plan(*, subjects, **settings):
     """The `Sequence`s of a capture of `subjects` people; further `settings` are fields of `Sequence`.
 
     Raises ValueError or FileNotFoundError for a calibration file that cannot be used.
     """
     if settings.get("calibration"):
-        path = pathlib.Path(settings["calibration"])
+        path = pathlib.Path(settings["calibration"]).resolve()
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such calibration file")
-        settings["calibration_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            raise FileNotFoundError(f"{settings['calibration']}: no such calibration file")
+        settings |= {"calibration": str(path), "calibration_sha256": _sha256(path)}
     ranges = list(SEQUENCES)
     while ranges[-1][2] < subjects:
         ranges.append((f"dome_more{len(ranges) - 2}", ranges[-1][2], ranges[-1][2] + _MORE))
@@ -93,7 +106,12 @@ def plan(*, subjects, **settings):
 
 @functools.lru_cache(maxsize=8)
 def studio(sequence):
-    """The `Studio` of a sequence: cheap, its pictures are not."""
+    """The `Studio` of a sequence: cheap, its pictures are not.
+
+    Raises ValueError if the calibration file is not what it was when the capture was planned.
+    """
+    if sequence.calibration and _sha256(sequence.calibration) != sequence.calibration_sha256:
+        raise ValueError(f"{sequence.calibration}: changed while it was in use")
     centre, cameras = rig.make_cameras(
         sequence.rig,
         sequence.seed,
@@ -122,11 +140,19 @@ def light(sequence):
 def make_view(sequence, node):
     """The `views.View` of camera number `node`: takes seconds for large pictures."""
     cameras, sensors = studio(sequence).cameras, studio(sequence).sensors
-    return views.make(_room(sequence), cameras[node], sensors[node], [sequence.seed, 606, sequence.index, node])
+    return views.make(
+        _room(sequence), cameras[node], sensors[node], [sequence.seed, salts.Salt.VIEW_NOISE, sequence.index, node]
+    )
 
 
+def write_scene(sequence, node, folder):
+    """Makes the view of camera number `node` and saves it in `folder`, for all processes that draw into it."""
+    views.save(make_view(sequence, node), folder)
+
+
+@functools.lru_cache(maxsize=128)
 def load_view(sequence, node, folder):
-    """The same view from the `folder` where `views.save` left it."""
+    """The view that `write_scene` left in `folder`."""
     return views.load(folder, studio(sequence).cameras[node], studio(sequence).sensors[node])
 
 
@@ -135,23 +161,57 @@ def person_of(seed, index):
     return body.make_person(seed, index)
 
 
+def _middle_line(sequence, number, side, moves):
+    """Elbow, wrist and middle finger tip [frames, 3, 3] of one hand, mirrored if left, before it is placed."""
+    traits = people.traits(sequence.seed, number)
+    local, bones = hand.forward(traits.bases, traits.lengths, moves.angles)
+    elbow = -hand.forearm_length(traits) * bones[:, hand.FOREARM, :, 1]
+    line = np.stack([elbow, local[:, skeleton.ROOT], local[:, skeleton.FINGERS["middle"][-1]]], 1)
+    line = np.einsum("nij,nkj->nki", moves.R, line) + moves.t[:, None]
+    return line @ skeleton.MIRROR if side == "left" else line
+
+
+def _keep_apart(lines, right):
+    """How far to the person's right [frames] mm the right hand goes, and the left one to the left, to leave room.
+
+    `lines` are the middle lines [frames, 3, 3] of the left and the right hand, `right` [frames, 3] points to the right.
+    Pointwise in time and continuous, since distances are.
+    """
+    apart = np.full(len(right), SEPARATION / 2)
+    for _ in range(6):
+        gaps = []
+        for i, j in itertools.product(range(2), range(2)):
+            u, v = np.diff(lines[0], axis=1)[:, i].T, np.diff(lines[1], axis=1)[:, j].T
+            r = (lines[0][:, i] - lines[1][:, j] - 2 * apart[:, None] * right).T
+            s, t = contact.nearest(u, v, r)
+            gaps.append(np.linalg.norm(r + s * u - t * v, axis=0))
+        apart = apart + np.maximum(CLEARANCE - np.min(gaps, 0), 0) / 2
+    return apart
+
+
 @functools.lru_cache(maxsize=4)  # a few: each holds a subject's whole motion
-def motion_of(sequence, number, side):
-    """The motion in the world of a right hand; a left one is mirrored (`skeleton.MIRROR`) and then moved by `place`."""
-    moves = motion.motion(sequence.seed, number, side, np.arange(sequence.frames) / sequence.fps)
-    place = np.tile(studio(sequence).centre, (sequence.frames, 1))
-    if len(sequence.sides) == 2:
-        heading = np.deg2rad(moves.heading)
-        to_the_right = np.stack([np.sin(heading), np.zeros_like(heading), -np.cos(heading)], 1)
-        place += to_the_right * SEPARATION / 2 * (1 if side == "right" else -1)
-    return moves, place
+def motions(sequence, number):
+    """{side: (motion, place [frames, 3] mm)} of subject `number`.
+
+    The motion is a right hand's about the origin; a left one is mirrored (`skeleton.MIRROR`) and then placed.
+    """
+    times = np.arange(sequence.frames) / sequence.fps
+    moves = {side: motion.motion(sequence.seed, number, side, times) for side in sequence.sides}
+    places = dict.fromkeys(sequence.sides, np.tile(studio(sequence).centre, (sequence.frames, 1)))
+    if len(moves) == 2:
+        heading = np.deg2rad(moves["right"].heading)
+        right = np.stack([np.sin(heading), np.zeros_like(heading), -np.cos(heading)], 1)
+        lines = [_middle_line(sequence, number, side, moves[side]) for side in ("left", "right")]
+        shift = _keep_apart(lines, right)[:, None] * right
+        places = {side: places[side] + (shift if side == "right" else -shift) for side in places}
+    return {side: (moves[side], places[side]) for side in sequence.sides}
 
 
 @functools.lru_cache(maxsize=4)
 def joints_of(sequence, number, side):
     """Joints [frames, 21, 3] mm in the world of one hand of subject `number`."""
     traits = people.traits(sequence.seed, number)
-    moves, place = motion_of(sequence, number, side)
+    moves, place = motions(sequence, number)[side]
     local, _ = hand.forward(traits.bases, traits.lengths, moves.angles)
     joints = np.einsum("nij,nkj->nki", moves.R, local) + moves.t[:, None]
     return (joints @ skeleton.MIRROR if side == "left" else joints) + place[:, None]
@@ -159,7 +219,7 @@ def joints_of(sequence, number, side):
 
 def _hand_at(sequence, number, side, step):
     subject = hand.make_subject(sequence.seed, number)
-    moves, place = motion_of(sequence, number, side)
+    moves, place = motions(sequence, number)[side]
     pose = moves.angles[step], moves.R[step], moves.t[step]
     vertices, normals, _ = hand.pose_mesh(subject, *pose)
     elbow, triangles = hand.elbow(subject.traits, *pose), subject.triangles
@@ -167,8 +227,7 @@ def _hand_at(sequence, number, side, step):
         vertices, normals, elbow = (part @ skeleton.MIRROR for part in (vertices, normals, elbow))
         triangles = triangles[:, ::-1]
     joints = joints_of(sequence, number, side)[step]
-    move = place[step]
-    return Hand(side, vertices + move, normals, triangles, subject.colours, joints, elbow + move)
+    return Hand(side, vertices + place[step], normals, triangles, subject.colours, joints, elbow + place[step])
 
 
 def hands_at(sequence, frame):
@@ -177,16 +236,22 @@ def hands_at(sequence, frame):
     return [_hand_at(sequence, number, side, step) for side in sequence.sides]
 
 
-def instant(sequence, frame):
-    """The `Instant` of frame number `frame`: its mesh is lit, and casts its shadows on the hands."""
+def person_at(sequence, frame, hands):
+    """The rest of the person of frame number `frame`: a `body.Mesh`, not lit."""
     number, step = sequence.place(frame)
+    heading = motions(sequence, number)["right"][0].heading[step]
+    arms = {each.side: (each.elbow, each.joints[skeleton.ROOT]) for each in hands}
+    floor = studio(sequence).centre[1] + room.FLOOR
+    return body.pose(person_of(sequence.seed, number), step / sequence.fps, heading, arms, floor)
+
+
+def instant(sequence, frame):
+    """The `Instant` of frame number `frame`: its mesh is lit, with shadows on the hands."""
     hands = hands_at(sequence, frame)
     parts = [(each.vertices, each.normals, each.triangles, each.colours) for each in hands]
     count = sum(len(each.vertices) for each in hands)
     if sequence.distractor:
-        moves, _ = motion_of(sequence, number, "right")
-        arms = {each.side: (each.elbow, each.joints[skeleton.ROOT]) for each in hands}
-        parts.append(body.pose(person_of(sequence.seed, number), step / sequence.fps, moves.heading[step], arms))
+        parts.append(person_at(sequence, frame, hands))
     offsets = np.cumsum([0] + [len(part[0]) for part in parts[:-1]])
     triangles = np.concatenate([part[2] + offset for part, offset in zip(parts, offsets, strict=True)])
     triangles = np.ascontiguousarray(triangles, np.int32)

@@ -74,15 +74,19 @@ def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
+def nearest(u, v, r):
+    """Where two segments a + s u and b + t v come closest: s and t [...] in 0..1, with r = a - b; all [3, ...]."""
+    uu, vv, uv, ur, vr = _dot(u, u), _dot(v, v), _dot(u, v), _dot(u, r), _dot(v, r)
+    s = np.clip((uv * vr - ur * vv) / np.maximum(uu * vv - uv * uv, 1e-3), 0, 1)
+    t = np.clip((uv * s + vr) / vv, 0, 1)
+    return np.clip((uv * t - ur) / uu, 0, 1), t
+
+
 def _presses(starts, axes, radii):
     """Penetration [pairs, n] mm of capsules with `starts` and `axes` [3, 19, n] mm and `radii` [19, 2] mm."""
     i, j = PAIRS
-    square = _dot(axes, axes)
     u, v, r = axes[:, i], axes[:, j], starts[:, i] - starts[:, j]
-    uu, vv, uv, ur, vr = square[i], square[j], _dot(u, v), _dot(u, r), _dot(v, r)
-    s = np.clip((uv * vr - ur * vv) / np.maximum(uu * vv - uv * uv, 1e-3), 0, 1)
-    t = np.clip((uv * s + vr) / vv, 0, 1)
-    s = np.clip((uv * t - ur) / uu, 0, 1)
+    s, t = nearest(u, v, r)
     gap = r + s * u - t * v
     start, slope = radii[:, :1], np.diff(radii)
     return start[i] + start[j] + slope[i] * s + slope[j] * t - np.sqrt(_dot(gap, gap))

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from tfrecords_tools.dome.texture import cover, grey, mix, tile
+from tfrecords_tools.dome.texture import colour, cover, grey, mix, tile
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,6 +20,41 @@ class Decal:
     half: np.ndarray
     colours: np.ndarray
     key: int
+
+
+def _kinds(rng, place, share):
+    """Names of the decals on a "wall", "slope" or "floor"; how far from its middle they are; their half sizes, mm."""
+    if place == "floor":
+        kinds = ["rug"] * rng.binomial(6, 0.5) + ["poster"] * rng.integers(2, 9)
+        kinds += ["tape"] * rng.integers(4, 10) + ["cable"] * rng.integers(2, 7)
+        return kinds, np.array([2100.0, 2100.0]), (140, 750)
+    high = place == "wall"
+    kinds = ["window"] * (rng.random() < 0.14 * high) + ["lamp"] * (rng.random() < (0.05 if high else 0.2))
+    kinds += ["poster"] * rng.binomial(4, share if high else share / 3) + ["cable"] * rng.binomial(4, 0.35)
+    return kinds, np.array([600.0, 900.0 if high else 450.0]), (110, 380)
+
+
+def draw(rng, place, share):
+    """A tuple of `Decal`s: posters, cables, a window or a lamp on a "wall" or "slope", marks and rugs on a "floor".
+
+    The larger `share` (0..1), the more posters a wall has.
+    """
+    kinds, spread, half = _kinds(rng, place, share)
+    found = []
+    for kind in kinds:
+        size = rng.uniform(*half) * np.array([1.0, rng.uniform(0.7, 1.5)])
+        size = np.minimum(size, 230) if kind == "poster" and place == "floor" else size
+        size = size * 1.5 + 150 if kind == "window" else size
+        colours = np.stack([colour(rng) for _ in range(4)]).astype(np.float32)
+        if kind == "poster" and rng.random() < 0.6:
+            colours[0] = rng.uniform(0.72, 0.92)  # paper
+        for _ in range(6):  # a free place, if there is one
+            where, solid = rng.uniform(-spread, spread), [d for d in found if d.kind != "cable"]
+            if kind == "cable" or not any(np.all(np.abs(where - d.place) < 0.9 * (size + d.half)) for d in solid):
+                one = Decal(kind, np.float32(where), np.float32(size), colours, int(rng.integers(1 << 10)))
+                found.append(one)
+                break
+    return tuple(found)
 
 
 def _within(d, x, y, margin=0.0):

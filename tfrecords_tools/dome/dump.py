@@ -8,12 +8,12 @@
                         truth/...                               with `ground_truth`, for tests: masks and empty scenes
 
 Neither the number of workers nor an interruption changes a byte. A sequence is written as `NAME.partial` and renamed
-when complete; a complete one with the same settings is kept.
+when complete. What a stopped run finished is kept if the settings are the same: whole sequences, and in `NAME.partial`
+whole jobs, of which `work/` keeps a list.
 """
 
 import csv
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 import tqdm
 
-from hand_tf import skeleton
-from tfrecords_tools import workers
-from tfrecords_tools.dome import capture, render, rig, views
+from hand_tf import manifest, skeleton
+from tfrecords_tools import panoptic, workers
+from tfrecords_tools.dome import capture, render, rig
 
 CHUNK = 16  # instants per job
 
@@ -65,16 +65,15 @@ def _write_hands(sequence, options, folder, frames):
 
 def _write_scene(sequence, options, folder, node):
     """The empty scene of camera number `node`, for the jobs that draw people into it; returns 0."""
-    view = capture.make_view(sequence, node)
-    views.save(view, folder / "scenes")
+    capture.write_scene(sequence, node, folder / "work" / "scenes")
     if options.ground_truth:
+        view = _view(sequence, folder, node)
         _write_picture(folder / "truth" / "scenes" / f"{view.camera.name}.png", view.scene, [])
     return 0
 
 
-@functools.lru_cache(maxsize=128)
 def _view(sequence, folder, node):
-    return capture.load_view(sequence, node, folder / "scenes")
+    return capture.load_view(sequence, node, folder / "work" / "scenes")
 
 
 def _write_picture(path, image, flags):
@@ -126,7 +125,28 @@ def _write_video(sequence, options, folder, node):
         image = render.draw(view, mesh, [sequence.seed, sequence.index, node, frame])
         writer.write(np.ascontiguousarray(image[..., ::-1]))
     writer.release()
+    _check_video(path, last + 1)
     return last + 1
+
+
+def _check_video(path, frames):
+    """Raises OSError if `path` does not hold `frames` frames: OpenCV says nothing when a disk is full."""
+    video = cv2.VideoCapture(str(path))
+    found = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    video.release()
+    if found != frames:
+        raise OSError(f"{path}: {found} of {frames} frames were written; is the disk full?")
+
+
+def _once(sequence, options, folder, name, job):
+    """Runs one job unless a stopped run finished it; returns the number of images."""
+    done = folder / "work" / name
+    if done.is_file():
+        return 0
+    function, part = job
+    images = function(sequence, options, folder, part)
+    done.touch()
+    return images
 
 
 def _calibration_entry(camera, kind):
@@ -155,7 +175,7 @@ def _write_calibration(sequence, folder):
 
 
 def _settings(sequence, options):
-    return json.loads(json.dumps(dataclasses.asdict(sequence) | dataclasses.asdict(options)))
+    return capture.settings_of(sequence) | dataclasses.asdict(options)
 
 
 def _is_complete(sequence, options, folder):
@@ -165,7 +185,7 @@ def _is_complete(sequence, options, folder):
     path = folder / "dome.json"
     if not path.is_file():
         raise ValueError(f"{folder}: exists but has no dome.json; choose another --output or remove it")
-    found = json.loads(path.read_text())
+    found = panoptic.load_json(path)
     for field, value in _settings(sequence, options).items():
         if found.get(field) != value:
             message = f"{path}: {field} is {found.get(field)}, but {value} is asked for"
@@ -174,38 +194,50 @@ def _is_complete(sequence, options, folder):
 
 
 def _prepare(sequence, options, folder):
-    """An empty tree at `folder` with the calibration; returns two lists of jobs, one after the other."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "hdHand3d").mkdir(parents=True)
-    _write_calibration(sequence, folder)
+    """The tree at `folder`, empty or as a stopped run with the same settings left it; returns two lists of jobs."""
+    begun, settings = folder / "work" / "settings.json", _settings(sequence, options)
+    if not begun.is_file() or panoptic.load_json(begun) != settings:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "hdHand3d").mkdir(parents=True)
+        (folder / "work").mkdir()
+        _write_calibration(sequence, folder)
+        manifest.write_text(begun, json.dumps(settings))
     nodes, numbers = range(len(capture.studio(sequence).cameras)), sequence.frame_numbers
     chunks = [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)]
-    first = [(_write_scene, sequence, options, folder, node) for node in nodes]
-    jobs = [(_write_hands, sequence, options, folder, chunk) for chunk in chunks]
+    scenes = {f"scene_{node}": (_write_scene, node) for node in nodes}
+    rest = {f"hands_{chunk[0]}": (_write_hands, chunk) for chunk in chunks}
     if options.format == "videos":
-        (folder / "hdVideos").mkdir()
-        return first, jobs + [(_write_video, sequence, options, folder, node) for node in nodes]
-    return first, jobs + [(_write_images, sequence, options, folder, chunk) for chunk in chunks]
+        (folder / "hdVideos").mkdir(exist_ok=True)
+        rest |= {f"video_{node}": (_write_video, node) for node in nodes}
+    else:
+        rest |= {f"images_{chunk[0]}": (_write_images, chunk) for chunk in chunks}
+    # The scenes first: pictures are drawn into them.
+    return [[(_once, sequence, options, folder, *item) for item in jobs.items()] for jobs in (scenes, rest)]
 
 
-def _write_subjects(sequences, output):
-    partial = output / "subjects.csv.partial"
-    with open(partial, "w", newline="") as file:
-        writer = csv.writer(file)
+def _write_subjects(output):
+    """The table of everybody in the complete sequences of `output`, in this run or an earlier one."""
+    rows = []
+    for path in output.glob("*/dome.json"):
+        made = panoptic.load_json(path)
+        for order, subject in enumerate(made["subjects"]):
+            first = capture.FIRST_FRAME + order * made["frames"]
+            rows.append((subject, made["name"], first, first + made["frames"] - 1))
+    with manifest.replacing(output / "subjects.csv") as file:
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["sequence", "first_frame", "last_frame", "person_id", "subject"])
-        for sequence in sequences:
-            for order, subject in enumerate(sequence.subjects):
-                first = capture.FIRST_FRAME + order * sequence.frames
-                writer.writerow([sequence.name, first, first + sequence.frames - 1, subject, f"S{subject}"])
-    os.replace(partial, output / "subjects.csv")
+        for subject, name, first, last in sorted(rows):
+            writer.writerow([name, first, last, subject, f"S{subject}"])
 
 
 def write(output, sequences, options=None, processes=1, progress=False):
     """Writes `sequences` below the folder `output`; returns the number of images written (0 if all were complete).
 
-    Raises ValueError if a sequence exists with other settings.
+    Raises ValueError if a sequence exists with other settings, or for videos of an odd size; OSError for a full disk.
     """
     output, options, images = pathlib.Path(output), options or Options(), 0
+    if options.format == "videos" and any(each.width % 2 or each.height % 2 for each in sequences):
+        raise ValueError("--image_size: videos need an even width and height")
     todo = [sequence for sequence in sequences if not _is_complete(sequence, options, output / sequence.name)]
     with workers.pool(processes if todo else 1) as run:
         for sequence in todo:
@@ -217,9 +249,9 @@ def write(output, sequences, options=None, processes=1, progress=False):
                     for count in run(jobs):
                         images += count
                         shown.update(1)
-            shutil.rmtree(folder / "scenes")
+            shutil.rmtree(folder / "work")
             (folder / "dome.json").write_text(json.dumps(_settings(sequence, options), indent=1))
             os.replace(folder, output / sequence.name)
     output.mkdir(parents=True, exist_ok=True)
-    _write_subjects(sequences, output)
+    _write_subjects(output)
     return images

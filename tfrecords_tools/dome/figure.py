@@ -1,9 +1,10 @@
 """The shape and the clothes of a person at rest: one closed low mesh of legs, trunk and head, and a tube for an arm.
 
 Person frame (mm): origin between the hips, +x to the person's right, +y down, +z forward. The surface is the zero level
-of a smooth union of tapered capsules, as the hand's is, but its softness k and its cell h depend on the height:
+of a smooth union of tapered capsules (`capsule`), as the hand's is, but its softness k and its cell h depend on the
+height:
 
-    d(x) = -k(y) log sum_i exp(-d_i(x) / k(y)),   cells of h(y) x 1.2 h(y) x h(y)
+    k(y) = 5 in the face .. 24 mm below the neck,   cells of h(y) x 1.2 h(y) x h(y)
 
 so that the face gets small triangles and the legs large ones. Marching cubes runs on the cells' indices; two Newton
 steps x -= d grad d / |grad d|^2 then put the vertices onto the surface, and its gradient gives the normals.
@@ -14,12 +15,13 @@ import collections
 import numpy as np
 from skimage import measure
 
-from tfrecords_tools.dome import people
+from tfrecords_tools.dome import capsule, flesh, people
 
 # The body of a median adult as tapered capsules: start, end, radius there, part. Those off the middle have a twin.
 # Landmarks follow the segment lengths in Winter, Biomechanics and Motor Control of Human Movement, fig. 4.1, for a
 # stature of 1720 mm: hip 912, shoulder 1400, chin 1496 and vertex 1720 above the floor.
 _SKIN, _HAIR, _SHIRT, _TROUSERS, _SHOES = range(5)
+KNEE, ANKLE = 430.0, 845.0  # mm below the hips
 _PARTS = (
     ((0, -730, 14), (0, -722, -25), 76, 74, _SKIN),
     ((0, -690, 30), (0, -628, 46), 62, 43, _SKIN),
@@ -62,37 +64,33 @@ def twins(rows):
     return both
 
 
-def _distances(points, parts):
-    """Signed distance of `points` [n, 3] to each tapered capsule, [n, c] mm."""
-    start, end, first, last, _ = (np.array(column) for column in zip(*parts, strict=True))
-    axis = end - start
-    offset = points[:, None] - start
-    along = np.clip(np.einsum("ncd,cd->nc", offset, axis) / np.sum(axis * axis, -1), 0, 1)
-    return np.linalg.norm(offset - along[..., None] * axis, axis=-1) - (first + along * (last - first))
+def _solids(parts):
+    """`parts` as capsules of round section, whose groups are what they are made of."""
+    start, end, first, last, kind = (np.array(column, np.float64) for column in zip(*parts, strict=True))
+    # With a round section any direction that is not a capsule's own will do for its palmar side.
+    sideways = np.where(np.abs((end - start)[:, :1]) > np.abs((end - start)[:, 2:]), [0.0, 0, 1], [1.0, 0, 0])
+    return capsule.Capsules(start, end, np.stack([first, last], 1), np.ones(len(parts)), sideways, kind)
 
 
 def _softness(y):
-    """Width, mm, of the smooth union: 5 in the face, 24 below the neck; and the mesh's cell across, mm."""
+    """Softness k, mm, of the smooth union, and the mesh's cell h, mm, at height `y`."""
     head = 1 / (1 + np.exp((y + 540) / 22))
     legs = 1 / (1 + np.exp((-150 - y) / 60))
     fine = 1 / (1 + np.exp((y + 500) / 22))
     return 24 - 19 * head, 41 - 23.5 * fine + 20 * legs
 
 
-def _field(points, parts):
-    distances = _distances(points, parts)
-    k = _softness(points[:, 1])[0]
-    low = distances.min(1)
-    return low - k * np.log(np.sum(np.exp((low[:, None] - distances) / k[:, None]), 1))
+def _field(points, solids):
+    return capsule.union(capsule.distances(points, solids), _softness(points[:, 1])[0])
 
 
-def _gradient(points, parts):
+def _gradient(points, solids):
     steps = 0.5 * np.eye(3)
-    return np.stack([_field(points + step, parts) - _field(points - step, parts) for step in steps], 1)
+    return np.stack([_field(points + step, solids) - _field(points - step, solids) for step in steps], 1)
 
 
-def _skin_mesh(parts):
-    """Vertices [v, 3] and triangles [m, 3] of the parts' smooth union, finer at the head."""
+def _skin_mesh(solids):
+    """Vertices [v, 3] and triangles [m, 3] of the solids' smooth union, finer at the head."""
     levels = [-860.0]
     while levels[-1] < 960:
         levels.append(levels[-1] + 1.2 * float(_softness(levels[-1])[1]))
@@ -100,19 +98,19 @@ def _skin_mesh(parts):
     u, w = np.arange(-9.5, 10), np.arange(-9.5, 13)  # in cells, whose size depends on the level
     grid = np.stack(np.meshgrid(u, levels, w, indexing="ij"), -1)
     grid[..., [0, 2]] *= _softness(grid[..., 1:2])[1]
-    field = _field(grid.reshape(-1, 3), parts).reshape(grid.shape[:3])
+    field = _field(grid.reshape(-1, 3), solids).reshape(grid.shape[:3])
     index, faces, _, _ = measure.marching_cubes(field, 0.0, gradient_direction="ascent")
     y = np.interp(index[:, 1], np.arange(len(levels)), levels)
     cell = _softness(y)[1]
     vertices = np.stack([(index[:, 0] + u[0]) * cell, y, (index[:, 2] + w[0]) * cell], 1)
     for _ in range(2):  # onto the surface, which linear interpolation misses by some mm
-        slope = _gradient(vertices, parts)
-        step = _field(vertices, parts)[:, None] * slope / np.sum(slope * slope, 1, keepdims=True)
+        slope = _gradient(vertices, solids)
+        step = _field(vertices, solids)[:, None] * slope / np.sum(slope * slope, 1, keepdims=True)
         vertices = vertices - np.clip(step, -0.3 * cell[:, None], 0.3 * cell[:, None])
     return vertices, faces[:, ::-1].astype(np.int32)
 
 
-def _snap(vertices, parts):
+def _snap(vertices, solids):
     """Moves a vertex of the face onto each of `_FEATURES`, so that they come out alike on all sides and people."""
     vertices, chosen = vertices.copy(), []
     for x, y, _ in _FEATURES:
@@ -122,15 +120,15 @@ def _snap(vertices, parts):
         vertices[chosen[-1], :2] = x, y
     at = vertices[chosen]
     for _ in range(4):  # along z back onto the surface
-        at[:, 2] -= _field(at, parts) / _gradient(at, parts)[:, 2]
+        at[:, 2] -= _field(at, solids) / _gradient(at, solids)[:, 2]
     vertices[chosen] = at
     return vertices, np.array(chosen)
 
 
-def _paint(vertices, features, parts, tone, shirt, skin, rng):
+def _paint(vertices, features, solids, tone, shirt, skin, rng):
     """Vertex colours [v, 3] of the body at median size: clothes, hair, skin and a hint of a face."""
-    distances, kind = _distances(vertices, parts), np.array([part[4] for part in parts])
-    nearest = np.stack([distances[:, kind == k].min(1) for k in range(5)], 1)
+    distances = capsule.distances(vertices, solids).astype(np.float64)
+    nearest = np.stack([distances[:, solids.group == k].min(1) for k in range(5)], 1)
     # A shirt ends at a round collar, wherever the neck's capsule does.
     x, y, z = vertices.T
     collar = np.hypot(x, z + 6) - 74 - 0.25 * np.maximum(z, 0)
@@ -183,19 +181,21 @@ def make_tube(traits, scale, shirt, skin):
 
 
 def make_body(traits, scale, shirt, skin, rng):
-    """The body at rest as a Mesh, and its weights [v, 3] on legs, trunk and head."""
+    """The body at rest as a Mesh, and its weights [v, 5] on thighs, shins, feet, trunk and head."""
     long_hair = rng.random() < (0.75 if traits.sex == "woman" else 0.1)
-    parts = twins((*_PARTS, _LONG_HAIR) if long_hair else _PARTS)
-    vertices, triangles = _skin_mesh(parts)
-    vertices, features = _snap(vertices, parts)
-    slope = _gradient(vertices, parts)
-    colours = _paint(vertices, features, parts, traits.tone, shirt, skin, rng)
-    head, legs = (np.clip((vertices[:, 1] - a) / (b - a), 0, 1) for a, b in ((-540, -615), (-60, 100)))
-    head, legs = (w * w * (3 - 2 * w) for w in (head, legs))
+    solids = _solids(twins((*_PARTS, _LONG_HAIR) if long_hair else _PARTS))
+    vertices, triangles = _skin_mesh(solids)
+    vertices, features = _snap(vertices, solids)
+    slope = _gradient(vertices, solids)
+    colours = _paint(vertices, features, solids, traits.tone, shirt, skin, rng)
+    head, legs, shin, foot = (
+        flesh.ease(vertices[:, 1], *band) for band in ((-540, -615), (-60, 100), (KNEE - 65, KNEE + 65), (795, 835))
+    )
     stretch = build(traits, scale)
     normals = slope / stretch
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return Mesh(vertices * stretch, normals, triangles, colours), np.stack([legs, 1 - legs - head, head], 1)
+    weights = np.stack([legs * (1 - shin), legs * shin * (1 - foot), legs * foot, 1 - legs - head, head], 1)
+    return Mesh(vertices * stretch, normals, triangles, colours), weights
 
 
 def build(traits, scale):

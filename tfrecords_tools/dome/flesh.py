@@ -1,19 +1,12 @@
-"""The closed skin of a hand in its bind pose, and how its vertices follow the bones.
+"""The closed skin of a hand in its bind pose.
 
-Flesh is a smooth union of tapered capsules with flattened sections. In a capsule's frame (y along it, z palmar, z
-divided by the flatness), with r(s) between its two radii:
-
-    d_i(x) = |q - s l e_y| - r(s),  s = clip(q_y / l, 0, 1),      d(x) = -k(x) log sum_i exp(-d_i(x) / k(x))
+Flesh is a smooth union d of tapered capsules (`capsule`), softer in the palm than along the fingers; a sleeve stands
+off the forearm.
 
 The zero level of d is meshed once per subject by marching cubes on a grid whose steps fit the curvature, relaxed along
 the surface and projected back, x <- x - d grad d / |grad d|^2.
-
-At a joint with half width h, u = (x - joint) . axis / h carries a vertex from parent (u = -1) over a half-turned helper
-(u = 0) to child (u = 1): blending 45 + 45 degrees instead of 90 keeps 92 % of a bent finger's thickness, not 71 %.
-Helper 17 + 3 f + k belongs to joint k of finger f, helper 32 to the wrist.
 """
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -21,34 +14,11 @@ import scipy.sparse
 from skimage import measure
 
 from hand_tf import skeleton
-from tfrecords_tools.dome import people
+from tfrecords_tools.dome import capsule, people
 
 PALM, FOREARM = 0, 6  # groups of capsules; 1..5 are the fingers, thumb first
-NUM_SKIN_BONES = 17 + 15 + 1
 FINGERS = np.array(list(skeleton.FINGERS.values()))
 CUFF = 2.5  # mm over which a sleeve's edge rises
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Capsules:
-    """c tapered capsules, mm: `start`, `end` [c, 3]; `radii` [c, 2]; `flat` [c] z over x; `palmar` [c, 3]; `group`."""
-
-    start: np.ndarray
-    end: np.ndarray
-    radii: np.ndarray
-    flat: np.ndarray
-    palmar: np.ndarray
-    group: np.ndarray
-
-    def maps(self):
-        """Affine maps to the capsules' frames: matrix [3, 3 c], offset [3 c], and lengths [c]."""
-        axis = self.end - self.start
-        length = np.linalg.norm(axis, axis=1)
-        y = axis / np.maximum(length, 1e-6)[:, None]
-        z = self.palmar - np.sum(self.palmar * y, 1, keepdims=True) * y
-        z /= np.linalg.norm(z, axis=1, keepdims=True)
-        rows = np.stack([np.cross(y, z), y, z / self.flat[:, None]], 1)
-        return rows.reshape(-1, 3).T, np.einsum("cij,cj->ci", rows, self.start).ravel(), length
 
 
 class _Builder:
@@ -61,7 +31,7 @@ class _Builder:
         self.parts.append((start, end, radii, flat, palmar, group))
 
     def capsules(self):
-        return Capsules(*(np.array(column, np.float64) for column in zip(*self.parts, strict=True)))
+        return capsule.Capsules(*(np.array(column, np.float64) for column in zip(*self.parts, strict=True)))
 
 
 def _finger(build, finger, joints, bones, radii, tip):
@@ -161,22 +131,6 @@ def capsules(traits, joints, bones):
     return build.capsules()
 
 
-def distances(points, caps):
-    """Signed distances [n, c] mm (float32) of `points` [n, 3] to each capsule; exact where its section is round."""
-    matrix, offset, length = (value.astype(np.float32) for value in caps.maps())
-    q = (np.asarray(points, np.float32) @ matrix - offset).reshape(len(points), -1, 3)
-    along = np.clip(q[..., 1] / np.maximum(length, 1e-6), 0, 1)
-    y = q[..., 1] - along * length
-    gap = np.sqrt(q[..., 0] ** 2 + y * y + q[..., 2] ** 2)
-    radii = caps.radii.astype(np.float32)
-    return gap - (radii[:, 0] + along * (radii[:, 1] - radii[:, 0]))
-
-
-def group_distances(distance, caps):
-    """Distance to the nearest capsule of each group, [n, 7]."""
-    return np.stack([distance[:, caps.group == group].min(1) for group in range(7)], 1)
-
-
 def _cloth(points, sleeve):
     """How far a sleeve stands off the arm at `points` [n, 3], mm [n]: a hem, then loose folds."""
     inside = sleeve.edge - points[:, 1]
@@ -188,13 +142,12 @@ def _cloth(points, sleeve):
 
 def field(points, caps, sleeve):
     """The smooth union d [n] mm at `points` [n, 3], sleeve and all."""
-    distance = distances(points, caps)
+    distance = capsule.distances(points, caps)
     distance[:, caps.group == FOREARM] -= _cloth(points, sleeve)[:, None]
     # Choice: soft in the palm and forearm, tight along the fingers, so that fingers stay apart.
     soft = distance[:, np.isin(caps.group, (PALM, FOREARM))].min(1)
-    k = (3.6 - 2.7 * np.clip(soft / 13.0, 0, 1))[:, None]
-    low = distance.min(1, keepdims=True)
-    return (low - k * np.log(np.sum(np.exp((low - distance) / k), 1, keepdims=True)))[:, 0]
+    k = 3.6 - 2.7 * np.clip(soft / 13.0, 0, 1)
+    return capsule.union(distance, k)
 
 
 def _axis(low, high, step):
@@ -228,14 +181,6 @@ def _project(points, caps, sleeve):
     return points + move, slope / np.sqrt(square)
 
 
-def neighbours(triangles, count):
-    """Row-normalised adjacency [count, count] of the mesh's vertices."""
-    i, j = triangles[:, [0, 1, 2, 1, 2, 0]].T.ravel(), triangles[:, [1, 2, 0, 0, 1, 2]].T.ravel()
-    graph = scipy.sparse.csr_matrix((np.ones(len(i)), (i, j)), (count, count))
-    graph.data[:] = 1
-    return scipy.sparse.diags(1 / np.maximum(graph.sum(1).A1, 1)) @ graph
-
-
 def _widen(y):
     """Factor on the grid's x and z at `y`: the smooth forearm needs only half as many cells around."""
     return np.interp(y, [-60, -6], [2.3, 1.0])
@@ -255,8 +200,41 @@ def _marching(caps, sleeve, spacing):
     return np.stack([x * wide, y, z * wide], 1), faces[:, ::-1].astype(np.int32)
 
 
+def neighbours(triangles, count):
+    """Row-normalised adjacency [count, count] of the mesh's vertices."""
+    i, j = triangles[:, [0, 1, 2, 1, 2, 0]].T.ravel(), triangles[:, [1, 2, 0, 0, 1, 2]].T.ravel()
+    graph = scipy.sparse.csr_matrix((np.ones(len(i)), (i, j)), (count, count))
+    graph.data[:] = 1
+    return scipy.sparse.diags(1 / np.maximum(graph.sum(1).A1, 1)) @ graph
+
+
+def ease(x, low, high):
+    """From 0 at `low` to 1 at `high`, smoothly, and constant outside."""
+    s = np.clip((x - low) / (high - low), 0, 1)
+    return s * s * (3 - 2 * s)
+
+
+def incidence(triangles, count):
+    """Which of `triangles` [m, 3] each of `count` vertices belongs to: [count, m], zeros and ones."""
+    faces = np.repeat(np.arange(len(triangles)), 3)
+    ones = np.ones(triangles.size, np.float32)
+    return scipy.sparse.csr_matrix((ones, (triangles.ravel(), faces)), (count, len(triangles)))
+
+
+def vertex_normals(vertices, triangles, faces_of_vertex):
+    """Area-weighted unit normals [v, 3] of a mesh; `faces_of_vertex` is its `incidence`."""
+    a, b, c = (vertices[corner] for corner in triangles.T)
+    u, v = (b - a).T, (c - a).T
+    faces = np.stack([u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]], 1)
+    normals = faces_of_vertex @ faces
+    return normals / np.maximum(np.sqrt(np.einsum("vi,vi->v", normals, normals)), 1e-9)[:, None]
+
+
 def mesh(caps, traits, spacing=1.0):
-    """Closed skin: vertices [v, 3] mm, triangles [m, 3] int32 with outward normals (counter-clockwise)."""
+    """Closed skin: vertices [v, 3] mm, triangles [m, 3] int32 with outward normals (counter-clockwise).
+
+    Raises ValueError if the grid gives no sphere, nor slightly finer ones do.
+    """
     sleeve = traits.sleeve
     spacing *= traits.length / people.MEDIAN_LENGTH  # so that all hands have about as many triangles
     for finer in (1.0, 0.96, 0.92, 0.88, 0.84):
@@ -274,50 +252,3 @@ def mesh(caps, traits, spacing=1.0):
         drift -= np.sum(drift * normals, 1, keepdims=True) * normals
         vertices = vertices + 0.5 * loose * drift
     return _project(vertices, caps, sleeve)[0], triangles
-
-
-def _stage(u):
-    """Shares of parent, half-turned helper and child [n, 3] at joint coordinate `u` [n]."""
-    child, parent = np.clip(u, 0, 1), np.clip(-u, 0, 1)
-    return np.stack([parent, 1 - child - parent, child], 1)
-
-
-def _chain(points, finger, joints, bones, width):
-    """Weights [n, 33] of `points` as if they belonged to one finger; `width` [3] mm half widths of its joints."""
-    weights = np.zeros((len(points), NUM_SKIN_BONES))
-    rest = np.ones(len(points))  # what has not been given to a bone before this joint
-    first = 1 + 3 * finger
-    for k in (2, 1, 0):
-        parent = first + k - 1 if k else PALM
-        axis = bones[first + k, :, 1] + (bones[first + k - 1, :, 1] if k else 0)
-        u = (points - joints[FINGERS[finger, k]]) @ axis / np.linalg.norm(axis) / width[k]
-        share = _stage(u) * rest[:, None]
-        weights[:, first + k] += share[:, 2]
-        weights[:, 17 + 3 * finger + k] += share[:, 1]
-        rest = share[:, 0]
-        if k == 0:
-            weights[:, parent] += rest
-    return weights
-
-
-def skin_weights(points, triangles, caps, traits, joints, bones):
-    """How much each of the 33 skinning bones carries each vertex, [v, 33], rows sum to 1."""
-    group = group_distances(distances(points, caps), caps)
-    owner = np.exp(-(group[:, 2:6] - group[:, 2:6].min(1, keepdims=True)) / 2.0)
-    owner /= owner.sum(1, keepdims=True)
-    weights = np.zeros((len(points), NUM_SKIN_BONES))
-    for finger in range(1, 5):
-        width = traits.radii[finger, :3] * [1.05, 0.85, 0.8]
-        weights += owner[:, finger - 1 : finger] * _chain(points, finger, joints, bones, width)
-    thumb = _chain(points, 0, joints, bones, traits.radii[0, :3] * [1.2, 1.0, 0.85])
-    rest = np.minimum(group[:, PALM], group[:, 2:6].min(1))
-    share = 1 / (1 + np.exp(np.clip((group[:, 1] - rest) / 4.0, -30, 30)))[:, None]
-    weights = share * thumb + (1 - share) * weights
-    wrist = _stage(-points[:, 1] / (0.11 * traits.length))
-    weights *= wrist[:, :1]
-    weights[:, [32, 16]] += wrist[:, 1:]
-    graph = neighbours(triangles, len(points))
-    for _ in range(3):
-        weights = 0.5 * weights + 0.5 * (graph @ weights)
-    weights[weights < 0.01] = 0
-    return weights / weights.sum(1, keepdims=True)

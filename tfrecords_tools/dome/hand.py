@@ -10,7 +10,8 @@ has a frame of the same kind (y along the bone, z palmar), so flexion is a turn 
 `angles` [22] degrees: per finger (flexion, abduction, PIP, DIP), thumb first (CMC flexion, CMC abduction, MCP, IP),
 then wrist flexion and wrist deviation. Bones: 0 the palm, 1..15 the phalanges by finger, 16 the forearm.
 
-The skin (`flesh`) is meshed once per subject and carried by 33 bones: the 17 and a half-turned helper at every joint.
+The skin (`flesh`) is meshed once per subject and carried by 33 bones: the 17 and a half-turned helper at every joint
+(`skinning`).
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ import scipy.sparse
 from scipy.spatial.transform import Rotation
 
 from hand_tf import skeleton
-from tfrecords_tools.dome import flesh, people, skin
+from tfrecords_tools.dome import flesh, people, skin, skinning
 
 NUM_ANGLES, NUM_BONES = 22, 17
 FOREARM = 16
@@ -128,7 +129,7 @@ def bind(traits):
 
 
 def capsules(traits):
-    """The flesh in the bind pose, as `flesh.Capsules`."""
+    """The flesh in the bind pose, as `capsule.Capsules`."""
     return flesh.capsules(traits, *bind(traits))
 
 
@@ -156,12 +157,12 @@ def make_subject(seed, index, spacing=1.0):
     joints, bones = bind(traits)
     caps = capsules(traits)
     vertices, triangles = flesh.mesh(caps, traits, spacing)
-    weights = flesh.skin_weights(vertices, triangles, caps, traits, joints, bones)
-    colours = skin.paint(seed, index, traits, vertices, triangles, weights, joints, bones, caps)
+    weights = skinning.skin_weights(vertices, triangles, caps, traits, joints, bones)
+    faces_of_vertex = flesh.incidence(triangles, len(vertices))
+    normals = flesh.vertex_normals(vertices, triangles, faces_of_vertex)
+    colours = skin.paint(seed, index, traits, vertices, normals, weights, bones, caps)
     homogeneous = np.concatenate([vertices, np.ones((len(vertices), 1))], 1)
     carried = (weights[:, :, None] * homogeneous[:, None]).reshape(len(vertices), -1)
-    faces = np.repeat(np.arange(len(triangles)), 3)
-    incidence = (np.ones(triangles.size, np.float32), (triangles.ravel(), faces))
     return Subject(
         traits.name,
         traits,
@@ -170,19 +171,10 @@ def make_subject(seed, index, spacing=1.0):
         weights,
         colours,
         scipy.sparse.csr_matrix(carried.astype(np.float32)),
-        scipy.sparse.csr_matrix(incidence, (len(vertices), len(triangles))),
+        faces_of_vertex,
         joints,
         bones,
     )
-
-
-def vertex_normals(subject, vertices):
-    """Area-weighted unit normals [v, 3] of the posed mesh."""
-    a, b, c = (vertices[corner] for corner in subject.triangles.T)
-    u, v = (b - a).T, (c - a).T
-    faces = np.stack([u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]], 1)
-    normals = subject.faces_of_vertex @ faces
-    return normals / np.maximum(np.sqrt(np.einsum("vi,vi->v", normals, normals)), 1e-9)[:, None]
 
 
 def pose_mesh(subject, angles, R, t):
@@ -190,5 +182,5 @@ def pose_mesh(subject, angles, R, t):
     joints, bones = forward(subject.traits.bases, subject.traits.lengths, angles)
     maps = R @ _skin_transforms(joints, bones, subject.bind_joints, subject.bind_bones)
     local = subject.carried @ maps.transpose(0, 2, 1).reshape(-1, 3).astype(np.float32)
-    normals = vertex_normals(subject, local)
+    normals = flesh.vertex_normals(local, subject.triangles, subject.faces_of_vertex)
     return local + np.asarray(t, np.float32), normals, joints @ R.T + t

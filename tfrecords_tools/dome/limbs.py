@@ -1,28 +1,36 @@
 """Arms in space: the region that a measured hand sweeps, and the arm that nobody measures.
 
 An arm of upper length a and forearm b, whose wrist is at distance d <= a + b from the shoulder along the unit vector r,
-bends towards the hint h:
+bends towards the hint h(r):
 
     elbow = shoulder + u r + sqrt(a^2 - u^2) h',   u = (d^2 + a^2 - b^2) / (2 d),   h' = h - (h . r) r, normalised
 
-The idle wrist wanders between hanging, raised and beside the measured hand, and is pushed out of whatever the forearm
-or the hand would touch: a fixed number of relaxation steps, so that it is a continuous function of the instant.
+The idle wrist wanders between hanging, raised and beside the measured hand. It gives way to the measured arm in one
+direction w only, outwards and down, however it came near: all of the idle forearm and hand stays beyond a plane,
+
+    w . x >= max over the measured forearm and hand of (w . p + radius + clearance)
+
+Going round the nearest side instead would save some way, but jump when another side becomes the nearest. The same few
+steps push it out of trunk and head, so that it is a continuous function of the instant alone.
 """
+
+import math
 
 import numpy as np
 
-from tfrecords_tools.dome import hand
+from tfrecords_tools.dome import flesh, hand
 
-SIDES = {"right": 1.0, "left": -1.0}
+SIGNS = {"right": 1.0, "left": -1.0}  # of x in the person frame
+SHOULDER = np.array([172.0, -462.0, -8.0])  # the right one of a person of median size, person frame, mm
 # Upper arm (shoulder to elbow joint), mm, of a person of median size, and how far the region reaches
 # that measured hands sweep: a capsule about the 100 mm beyond the wrist.
 UPPER_ARM, HAND_REACH, HAND_RADIUS = 290.0, 100.0, 110.0
 # Choice: free air, mm, between that region and the trunk, and between it and the other arm.
-TRUNK_CLEARANCE, IDLE_CLEARANCE = 130.0, 120.0
+TRUNK_CLEARANCE, IDLE_CLEARANCE = 135.0, 55.0
 # Points along the idle forearm and hand, in forearm lengths from the elbow, and what they must stay clear by, mm.
 _ALONG = np.array([0.3, 0.65, 1.0, 1.25, 1.5, 1.75])
 _GIRTH = np.array([50.0, 50.0, 60.0, 80.0, 78.0, 45.0])
-_PUSHES = 6
+_PUSHES, _SOFT = 5, 20.0  # _SOFT in mm
 # Slow shapes of the hand that nobody measures (the wrist stays straight): relaxed, open, a loose fist.
 _IDLE_SHAPES = np.array(
     [
@@ -44,9 +52,10 @@ def cross(a, b):
 def gaps(points, start, axis):
     """Vectors [n, j, 3] from the segments (start, start + axis) [j, 3] to `points` [n, 3], and their lengths."""
     offset = points[:, None] - start
-    along = np.clip((offset * axis).sum(-1) / (axis * axis).sum(-1), 0, 1)
+    along = np.einsum("njd,jd->nj", offset, axis / (axis * axis).sum(-1, keepdims=True))
+    along = np.minimum(np.maximum(along, 0), 1)  # np.clip takes longer
     gap = offset - along[..., None] * axis
-    return gap, np.sqrt((gap * gap).sum(-1)) + 1e-9
+    return gap, np.sqrt(np.einsum("njd,njd->nj", gap, gap)) + 1e-9
 
 
 def obstacles(arms, clearance):
@@ -58,64 +67,64 @@ def obstacles(arms, clearance):
     return np.concatenate([elbows, wrists]), np.concatenate([forearm, beyond]), radius
 
 
-def _ease(wave, rest):
-    """Smooth share in 0..1 for a `wave` in -1..1 that stays at 0 while the wave is below `rest`."""
-    s = np.clip((wave - rest) / (0.75 - rest), 0, 1)
-    return s * s * (3 - 2 * s)
-
-
-def _bend(shoulder, wrist, lengths, hint):
-    """Elbow [3] and wrist [3] of an arm of `lengths` (upper, fore) mm that bends towards `hint`; a far wrist is cut."""
+def _bend(shoulder, wrist, lengths, sign):
+    """Elbow [3] and wrist [3] (person frame) of an arm of `lengths` (upper, fore) mm; a far or near wrist is moved."""
     upper, fore = lengths
     reach = wrist - shoulder
-    far = np.sqrt(reach @ reach)
+    far = math.sqrt(reach @ reach)
     reach = reach / far
-    far = np.clip(far, 0.5 * (upper + fore), 0.97 * (upper + fore))
+    far = min(max(far, 0.5 * (upper + fore)), 0.97 * (upper + fore))
     along = (far**2 + upper**2 - fore**2) / (2 * far)
+    # Choice: elbows go back when the arm hangs, down when it is held forwards, forwards when it is up, and outwards.
+    # The hint vanishes or points along the arm only where no arm goes, so that elbows do not change sides in a leap.
+    hint = np.array([0.6 * sign, reach[2] + 0.3, -reach[1]])
     aside = hint - (hint @ reach) * reach
-    aside = aside * np.sqrt((upper**2 - along**2) / (aside @ aside))
+    aside = aside * math.sqrt((upper**2 - along**2) / (aside @ aside))
     return shoulder + along * reach + aside, shoulder + far * reach
 
 
-def _wish(person, sign, shoulder, R, waves, target):
+def _wish(person, sign, shoulder, waves, target):
     """Where the idle wrist would go, [3] mm: hanging and swinging, raised in front, or beside the measured hand."""
     sway = np.array([30, 25, 60]) * waves[9:12]
-    hanging = np.array([sign * 70, 480, 60]) + sway
+    hanging = np.array([sign * 90, 480, 60]) + sway
     raised = np.array([-sign * 60, 90, 380]) + 2 * sway
-    local = person.scale * (hanging + _ease(waves[4], 0.2) * (raised - hanging))
-    wish = shoulder + R @ local
+    wish = shoulder + person.scale * (hanging + flesh.ease(waves[4], 0.2, 0.9) * (raised - hanging))
     aside = np.array([sign * 0.9, 0.7 * waves[6], 0.8 * waves[7]])
-    beside = target + R @ aside * (320.0 / np.sqrt(aside @ aside))
-    return wish + _ease(waves[5], 0.1) * (beside - wish)
+    beside = target + aside * (270.0 / math.sqrt(aside @ aside))
+    share = flesh.ease(waves[5], 0.0, 0.8)
+    return wish + share * (beside - wish) + [0, 0, 500 * share * (1 - share)]  # in an arc round the flank
 
 
-def idle_arm(person, side, R, P, shoulder, arms, waves):
-    """Elbow [3] and wrist [3] of the arm that nobody measures; it gives way to the measured one, trunk and head."""
-    sign = SIDES[side]
+def idle_arm(person, side, R, P, arms, waves):
+    """Elbow [3] and wrist [3] (world, mm) of the arm that nobody measures; it gives way to the measured one and trunk.
+
+    `R` [3, 3] and `P` [3] mm are the trunk's place, `arms` {side: (elbow [3], wrist [3])} the measured ones.
+    """
+    sign = SIGNS[side]
     lengths = (UPPER_ARM * person.scale, hand.forearm_length(person.traits))
-    start, axis, radius = obstacles(arms, IDLE_CLEARANCE + 20)  # the pushes below are soft
-    target = (start + axis)[len(arms) :].mean(0)
-    wrist = _wish(person, sign, shoulder, R, waves, target)
-    hint = R @ np.array([sign * 0.55, 0.75, -0.45])
-    centres, radii = person.spheres
-    short = np.broadcast_to([0, 1e-3, 0], centres.shape)
-    start, axis = np.concatenate([start, centres @ R.T + P]), np.concatenate([axis, short])
-    radius = np.concatenate([radius, radii])
+    start, axis, radius = obstacles({k: (np.stack(arm) - P) @ R for k, arm in arms.items()}, IDLE_CLEARANCE)
+    shoulder = person.scale * SHOULDER * [sign, 1, 1]
+    wrist = _wish(person, sign, shoulder, waves, (start + axis)[len(arms) :].mean(0))
+    outwards = np.array([0.8 * sign, 0.6, 0.0])
+    border = np.maximum(start @ outwards, (start + axis) @ outwards) + radius
+    border, (centres, radii) = border.max(), person.spheres
     for _ in range(_PUSHES):
-        elbow, wrist = _bend(shoulder, wrist, lengths, hint)
+        elbow, wrist = _bend(shoulder, wrist, lengths, sign)
         points = elbow + _ALONG[:, None] * (wrist - elbow)
-        gap, far = gaps(points, start, axis)
-        push = 8.0 * np.logaddexp(0, (radius + _GIRTH[:, None] - far) / 8.0)
+        back = np.logaddexp(0, (border + _GIRTH - points @ outwards) / _SOFT) * _SOFT
+        gap = points[:, None] - centres
+        far = np.sqrt(np.einsum("pkd,pkd->pk", gap, gap))
+        push = np.logaddexp(0, (radii + _GIRTH[:, None] - far) / _SOFT) * _SOFT
         # Only the parts beyond the elbow can give way, the more the farther out they are.
         push = push * np.minimum(_ALONG, 1)[:, None]
-        count = 0.5 + (push.max(1) / (push.max(1) + 4.0)).sum()  # of the points in the way, in a continuous manner
-        wrist = wrist + 1.2 * ((push / far)[..., None] * gap).sum((0, 1)) / count
-    return _bend(shoulder, wrist, lengths, hint)
+        wrist = wrist + back.max() * outwards + 0.5 * ((push / far)[..., None] * gap).sum((0, 1))
+    elbow, wrist = _bend(shoulder, wrist, lengths, sign)
+    return R @ elbow + P, R @ wrist + P
 
 
 def pose_idle_hand(person, side, elbow, wrist, shoulder, waves):
     """Vertices and normals of the idle forearm and hand; the forearm neutral, so the thumb points to the shoulder."""
-    sign = SIDES[side]
+    sign = SIGNS[side]
     f = wrist - elbow
     f = f / np.sqrt(f @ f)
     thumb = shoulder - elbow
@@ -127,7 +136,7 @@ def pose_idle_hand(person, side, elbow, wrist, shoulder, waves):
     c, s = np.cos(roll), np.sin(roll)
     turn = np.stack([c * thumb + s * palm, f, c * palm - s * thumb], 1)
     relaxed, opened, closed = _IDLE_SHAPES
-    angles = relaxed + _ease(waves[12], 0.0) * (opened - relaxed)
-    angles = angles + _ease(waves[13], 0.2) * (closed - angles)
+    angles = relaxed + flesh.ease(waves[12], 0.0, 0.75) * (opened - relaxed)
+    angles = angles + flesh.ease(waves[13], 0.2, 0.75) * (closed - angles)
     vertices, normals, _ = hand.pose_mesh(person.hand, angles, np.eye(3), np.zeros(3))
     return vertices @ turn.T + wrist, normals @ turn.T

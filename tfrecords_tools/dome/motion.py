@@ -24,6 +24,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from tfrecords_tools.dome import contact, hand, people
+from tfrecords_tools.dome.salts import Salt
 from tfrecords_tools.dome.shapes import draw_shape, settled_shape
 
 # Degrees: the forearm against the person's front (positive: to the person's left), its elevation, its roll.
@@ -180,9 +181,9 @@ def _sway(rng, times, rates, channels):
 
 def heading(seed, subject, times):
     """Where the person faces at `times` [n] s: degrees [n], a slow turn on the spot, once around in about a minute."""
-    rng = np.random.default_rng([seed, 203, subject])
+    rng = np.random.default_rng([seed, Salt.TURN, subject])
     # Choice: the golden angle spreads few subjects evenly around the circle; the seed turns all of them.
-    start = 137.508 * subject + np.random.default_rng([seed, 204]).uniform(0, 360)
+    start = 137.508 * subject + np.random.default_rng([seed, Salt.FACING]).uniform(0, 360)
     turn = rng.choice([-1, 1]) * rng.uniform(4.8, 8.0)
     return start + turn * times + 35 * _sway(rng, times, (0.03, 0.11), 1)[:, 0]
 
@@ -205,8 +206,8 @@ def motion(seed, subject, side, times):
     """
     times, left = np.asarray(times, np.float64), side == "left"
     traits = people.traits(seed, subject)
-    rngs = [np.random.default_rng([seed, 202, subject, left, part]) for part in range(4)]
-    angles = _fingers(traits, [seed, 205, subject, left], times)
+    rngs = [np.random.default_rng([seed, Salt.ARM, subject, left, part]) for part in range(4)]
+    angles = _fingers(traits, [seed, Salt.FINGERS, subject, left], times)
     angles[:, 20:] = _track(rngs[0], times, _draw_wrist, (0.5, 1.4), 0.8)
     arm = _track(rngs[1], times, _draw_arm, (0.8, 1.8), 0.7)
     arm = np.clip(arm + [2, 2, 4] * _sway(rngs[2], times, (0.05, 0.3), 3), *_ARM_LIMITS.T)

@@ -18,6 +18,8 @@ import functools
 import numpy as np
 from scipy.stats import norm
 
+from tfrecords_tools.dome.salts import Salt
+
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 # mm; rows by finger: metacarpal, proximal, middle, distal phalanx (the thumb: metacarpal, proximal, distal).
 BONES = (
@@ -167,9 +169,9 @@ def skin_colour(tone, warmth=0.0):
 def traits(seed, index):
     """The `Traits` of subject `index`, a pure function of `(seed, index)`; subject 0 is the median person."""
     vary = float(index != 0)
-    offset = np.random.default_rng([seed, 101]).random(len(_ALPHA))
+    offset = np.random.default_rng([seed, Salt.CROWD]).random(len(_ALPHA))
     fraction = np.clip((offset + index * _ALPHA) % 1.0, 1e-3, 1 - 1e-3)
-    rng = np.random.default_rng([seed, 102, index])
+    rng = np.random.default_rng([seed, Salt.TRAITS, index])
     length, breadth, sex = _stature(fraction, rng)
     if not vary:
         length, breadth = MEDIAN_LENGTH, MEDIAN_BREADTH

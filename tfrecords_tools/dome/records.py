@@ -1,16 +1,17 @@
 """Renders a capture straight into records: the crops that `dump` and then `tfrecords_tools.build` would give, sooner.
 
 Only the part of a picture that its crop needs is drawn, then cut by the same maps, with the same choice of views, the
-same order and the same file names. What differs from the long way: pictures are not stored as JPEG in between (the
-crop is, once, at its camera's quality if that is lower), and the background is the true empty scene, where `build` has
-a median over time in which people leave traces.
+same file names and, if `build` gets the same seed, the same order. What differs from the long way: pictures are not
+stored as JPEG in between (the crop is, once, at its camera's quality if that is lower), and the background is the
+true empty scene, where `build` has a median over time in which people leave traces.
 
-A stopped run continues when started again with the same settings: whole shards are kept.
+A stopped run continues when started again with the same settings: whole shards are kept. Memory does not grow with the
+number of subjects; each process holds whole motions, about 1 kB an instant and hand.
 """
 
 import dataclasses
-import functools
 import itertools
+import os
 import pathlib
 import shutil
 import time
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from hand_tf import manifest, skeleton
 from tfrecords_tools import crops, panoptic, resume, tally, workers
-from tfrecords_tools.dome import capture, render, views
+from tfrecords_tools.dome import capture, render
 
 CHUNK, _PLAN = 8, 512  # records per job that draws; instants per job that chooses views
 _PAD = 4  # px of the picture around a crop, so that the blur at its border has what it needs
@@ -59,24 +60,21 @@ class Instants:
         return panoptic.instant_of(self._sequence.name, f"S{number}", frame, number, side, joints, accepted)
 
 
+def shows(instant, camera, options):
+    """Whether `camera` shows an instant, by the rules of `build`."""
+    views = crops.plan_views([instant], camera, options.margin, options.crop_size, tally.Tally())
+    return bool(views) and crops.is_covered(views[0][1], instant.name, tally.Tally())
+
+
 def _choose_views(sequence, options, start, stop):
     """Which of the instants `start`..`stop` each camera shows ([cameras, instants] bool), and what it does not."""
     every, skipped, cameras = Instants(sequence), tally.Tally(), capture.studio(sequence).cameras
     instants = [every[position] for position in range(start, min(stop, len(every)))]
-    shows = np.zeros((len(cameras), len(instants)), bool)
+    chosen = np.zeros((len(cameras), len(instants)), bool)
     for node, camera in enumerate(cameras):
         for position, crop in crops.plan_views(instants, camera, options.margin, options.crop_size, skipped):
-            shows[node, position] = crops.is_covered(crop, instants[position].name, skipped)
-    return shows, skipped
-
-
-def write_scene(sequence, folder, node):
-    views.save(capture.make_view(sequence, node), folder)
-
-
-@functools.lru_cache(maxsize=128)
-def _view(sequence, folder, node):
-    return capture.load_view(sequence, node, folder)
+            chosen[node, position] = crops.is_covered(crop, instants[position].name, skipped)
+    return chosen, skipped
 
 
 def window_of(maps, camera):
@@ -109,7 +107,7 @@ def draw_records(sequence, options, scenes, positions, shows):
         instant = instants[position]
         mesh, pictures = capture.instant(sequence, instant.frame).mesh, []
         for node in np.flatnonzero(shows[:, column]).tolist():
-            view = _view(sequence, scenes, node)
+            view = capture.load_view(sequence, node, scenes)
             crop = crops.crop_of(instant, view.camera, options.margin, options.crop_size)
             key = [sequence.seed, sequence.index, node, instant.frame]
             pictures.append(pictures_of(view, mesh, crop, options, key))
@@ -130,6 +128,11 @@ class RenderedViews:
 
     def pictures(self, positions):
         """Yields the encoded (crop, background) pairs of each of `positions`."""
+        if not self._scenes.is_dir():  # not before: a resumed run may have nothing left to draw
+            partial = self._scenes.with_suffix(".partial")
+            nodes = range(len(capture.studio(self._sequence).cameras))
+            list(self._run((capture.write_scene, self._sequence, node, partial) for node in nodes))
+            os.replace(partial, self._scenes)
         chunks = [positions[i : i + CHUNK] for i in range(0, len(positions), CHUNK)]
         job = draw_records, self._sequence, self._options, self._scenes
         for result in self._run((*job, chunk, self.shows[:, chunk]) for chunk in chunks):
@@ -140,9 +143,7 @@ def _write_sequence(sequence, options, run, skipped):
     """Writes the shards of one sequence; returns its groups and index rows."""
     from tfrecords_tools import shards  # brings TensorFlow, which the workers can do without
 
-    nodes = range(len(capture.studio(sequence).cameras))
     scenes = options.output / "work" / "scenes" / sequence.name
-    list(run((write_scene, sequence, scenes, node) for node in nodes))
     starts = range(0, len(Instants(sequence)), _PLAN)
     chosen = list(run((_choose_views, sequence, options, start, start + _PLAN) for start in starts))
     for _, each in chosen:
@@ -152,21 +153,21 @@ def _write_sequence(sequence, options, run, skipped):
     total = sum(map(len, members.values()))
     with tqdm(total=total, desc=sequence.name, unit="record", disable=None) as progress:
         written = [shards.write_group(drawn, *member, options, progress) for member in members.items()]
-    shutil.rmtree(scenes)
+    shutil.rmtree(scenes, ignore_errors=True)
     return [group for group, _ in written], list(itertools.chain.from_iterable(rows for _, rows in written))
 
 
 def write(sequences, options, processes=1):
     """Writes `sequences` into records, unless they are there already; returns the manifest's report.
 
-    Raises ValueError if the folder was begun with other settings, OSError for a full disk.
+    Raises ValueError if the folder was begun with other settings or nothing is seen, OSError for a full disk.
     """
     from hand_tf import schema
     from tfrecords_tools import shards
 
     start, skipped = time.monotonic(), tally.Tally()
     settings = {name: value for name, value in dataclasses.asdict(options).items() if name != "output"}
-    settings["sequences"] = [dataclasses.asdict(sequence) for sequence in sequences]
+    settings["sequences"] = [capture.settings_of(sequence) for sequence in sequences]
     resume.claim(options.output, settings)
     if (options.output / manifest.MANIFEST).is_file():
         return manifest.load(options.output, schema.SCHEMA_VERSION).report

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 from hand_tf import geometry
+from tfrecords_tools.dome.rig import UP
 
-UP = np.array([0.0, -1.0, 0.0])
 _FAR = 1e5
 _WRAP = 0.2
 # Shadow map: mm a pixel, mm that a surface must lie behind another to be in its shadow, pixels of soft edge.

@@ -15,6 +15,7 @@ import numpy as np
 
 from hand_tf import geometry
 from tfrecords_tools import panoptic
+from tfrecords_tools.dome.salts import Salt
 
 RIGS = ("ring8", "panoptic31")
 UP = np.array([0.0, -1.0, 0.0])
@@ -46,7 +47,7 @@ class Sensor:
 
 def make_sensors(seed, sequence, n):
     """List of `n` sensors: exposure times white balance, focus, noise and compression differ between cameras."""
-    rng = np.random.default_rng([seed, 311, sequence])
+    rng = np.random.default_rng([seed, Salt.SENSORS, sequence])
     sensors = []
     for _ in range(n):
         gain = rng.uniform(0.82, 1.15) * rng.uniform(0.94, 1.06, 3)
@@ -85,7 +86,7 @@ def _camera(node, size, focal, aspect, offset, bend, pose):
 
 def _ring(seed, sequence, centre, size, reach, num_cameras):
     """`num_cameras` cameras all around, at headings and stratified elevations of the sequence's own."""
-    rng = np.random.default_rng([seed, 312, sequence])
+    rng = np.random.default_rng([seed, Salt.RING, sequence])
     headings = np.arange(num_cameras) + rng.uniform(-0.3, 0.3, num_cameras) + rng.uniform(0, num_cameras)
     shares = (rng.permutation(num_cameras) + rng.random(num_cameras)) / num_cameras
     elevations = RING_ELEVATION[0] + shares * (RING_ELEVATION[1] - RING_ELEVATION[0])
@@ -122,7 +123,7 @@ def _panoptic_traits(rng):
 
 def _panoptic(seed, sequence, centre, size, reach, num_cameras):
     """The dome of `seed`, all or an evenly spread part of it; each sequence shifts its cameras by some millimetres."""
-    rng, shift = np.random.default_rng([seed, 313]), np.random.default_rng([seed, 313, sequence])
+    rng, shift = np.random.default_rng([seed, Salt.DOME]), np.random.default_rng([seed, Salt.SHIFT, sequence])
     places = [(elevation, first + 72 * k) for elevation, first in ROWS for k in range(5)] + [LOW]
     chosen = spread(np.array([_direction(heading, elevation) for elevation, heading in places]), num_cameras)
     zooms, misses, rolls = _panoptic_traits(rng)
@@ -146,6 +147,7 @@ def spread(directions, n):
     """Sorted indices of `n` of the unit `directions` [m, 3], evenly spread: each next one is the farthest from all."""
     chosen, nearest = [0], directions @ directions[0]
     while len(chosen) < n:
+        nearest[chosen[-1]] = np.inf  # none is taken twice, even if others look in the very same direction
         chosen.append(int(np.argmin(nearest)))
         nearest = np.maximum(nearest, directions @ directions[chosen[-1]])
     return sorted(chosen)
@@ -207,7 +209,9 @@ def make_cameras(rig, seed, sequence, size, reach, num_cameras=0, calibration=No
     Returns:
         centre [3] mm, list of `geometry.Camera`.
 
-    Raises ValueError for an unknown rig, an impossible number of cameras, or a calibration of another picture shape.
+    Raises ValueError for an unknown rig, an impossible number of cameras, or a calibration file whose pictures have
+    another shape, whose optical axes are parallel, or one of whose cameras looks away from where they meet (or that
+    `panoptic.read_calibration` refuses); FileNotFoundError without the file.
     """
     size = (int(size[0]), int(size[1]))
     if calibration is not None:
@@ -215,7 +219,7 @@ def make_cameras(rig, seed, sequence, size, reach, num_cameras=0, calibration=No
     if rig not in RIGS:
         raise ValueError(f"rig {rig!r}: one of {', '.join(RIGS)} expected")
     centre = np.array([0.0, -HEIGHT, 0.0])
-    centre += np.random.default_rng([seed, 310, sequence]).uniform(-60, 60, 3) * [1, 0.3, 1]
+    centre += np.random.default_rng([seed, Salt.CENTRE, sequence]).uniform(-60, 60, 3) * [1, 0.3, 1]
     if rig == "ring8":
         _check_count(num_cameras, 100, rig)
         return centre, _ring(seed, sequence, centre, size, reach, num_cameras or 8)

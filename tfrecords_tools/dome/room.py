@@ -12,8 +12,8 @@ import dataclasses
 import numpy as np
 
 from hand_tf import geometry
-from tfrecords_tools.dome import clutter as things
-from tfrecords_tools.dome import decals, texture
+from tfrecords_tools.dome import clutter, decals, texture
+from tfrecords_tools.dome.salts import Salt
 
 FLOOR = 1300.0  # mm below the centre
 RADIUS = (2920.0, 3250.0)  # mm from the centre to the nearest wall; more if a camera is farther out
@@ -64,34 +64,6 @@ def _in_plane(normals):
     return np.stack([u, np.cross(u, normals)], 1)
 
 
-def _decals(rng, place, share):
-    """Posters, cables, a window or a lamp on a wall ("wall", "slope") or marks and a rug on the "floor"."""
-    if place == "floor":
-        kinds = ["rug"] * rng.binomial(6, 0.5) + ["poster"] * rng.integers(2, 9)
-        kinds += ["tape"] * rng.integers(4, 10) + ["cable"] * rng.integers(2, 7)
-        spread, half = np.array([2100.0, 2100.0]), (140, 750)
-    else:
-        high = place == "wall"
-        kinds = ["window"] * (rng.random() < 0.14 * high) + ["lamp"] * (rng.random() < (0.05 if high else 0.2))
-        kinds += ["poster"] * rng.binomial(4, share if high else share / 3) + ["cable"] * rng.binomial(4, 0.35)
-        spread, half = np.array([600.0, 900.0 if high else 450.0]), (110, 380)
-    found = []
-    for kind in kinds:
-        size = rng.uniform(*half) * np.array([1.0, rng.uniform(0.7, 1.5)])
-        size = np.minimum(size, 230) if kind == "poster" and place == "floor" else size
-        size = size * 1.5 + 150 if kind == "window" else size
-        colours = np.stack([texture.colour(rng) for _ in range(4)]).astype(np.float32)
-        if kind == "poster" and rng.random() < 0.6:
-            colours[0] = rng.uniform(0.72, 0.92)  # paper
-        for _ in range(6):  # a free place, if there is one
-            where, solid = rng.uniform(-spread, spread), [d for d in found if d.kind != "cable"]
-            if kind == "cable" or not any(np.all(np.abs(where - d.place) < 0.9 * (size + d.half)) for d in solid):
-                one = decals.Decal(kind, np.float32(where), np.float32(size), colours, int(rng.integers(1 << 10)))
-                found.append(one)
-                break
-    return tuple(found)
-
-
 def _surface(rng, kind, place, share):
     colours = [texture.muted(rng), texture.muted(rng), texture.colour(rng), texture.colour(rng)]
     cell = rng.uniform(260, 620, 2)
@@ -109,7 +81,7 @@ def _surface(rng, kind, place, share):
         colours = [texture.colour(rng) for _ in range(4)]
     elif kind in ("tiles", "carpet"):
         cell = np.full(2, rng.uniform(280, 600))
-    on_it = _decals(rng, place, share)
+    on_it = decals.draw(rng, place, share)
     return texture.Surface(kind, np.float32(colours), np.float32(cell), int(rng.integers(1 << 10)), on_it)
 
 
@@ -126,16 +98,17 @@ def _surfaces(rng, normals):
     return tuple(surfaces)
 
 
-def _mounts(cameras, wall):
-    """The bodies of `cameras` and the brackets behind them: dark, small, each out of its own sight."""
+def _mounts(cameras, centre, normals, offsets):
+    """The bodies of `cameras` and the brackets that hold them to the wall: dark, small, each out of its own sight."""
     parts = []
     for camera in cameras:
         back = -camera.R[2]
         body, black = camera.centre + 110 * back, np.full((2, 3), 0.07)
         size = np.array([38.0, 34.0, 75.0])
-        parts.append(things.Part("box", body, camera.R, size, black))
-        end = body + back * max(150.0, wall - np.linalg.norm(camera.t) - 150)
-        parts.append(things.rod(body, end, 16, np.full((2, 3), 0.42)))
+        parts.append(clutter.Part("box", body, camera.R, size, black))
+        # The wall behind it is the facet with the largest reciprocal distance, as in `_hits`.
+        end = body + back / (normals @ back / (offsets - normals @ (body - centre))).max()
+        parts.append(clutter.rod(body, end, 16, np.full((2, 3), 0.42)))
     return tuple(parts)
 
 
@@ -147,15 +120,15 @@ def _lamps(rng, radius, ceiling):
     return np.stack([away * np.cos(around), np.full(count, -0.8 * ceiling), away * np.sin(around), power], 1)
 
 
-def make_room(seed, sequence, centre, clutter, cameras=()):
-    """The room of sequence number `sequence` around `centre` [3] mm, with `clutter` things in it.
+def make_room(seed, sequence, centre, things, cameras=()):
+    """The room of sequence number `sequence` around `centre` [3] mm, with so many `things` in it.
 
     `cameras` are those that will take pictures: the room is made large enough for them, shows their bodies, and nothing
-    stands in front of their lenses. Raises ValueError if `clutter` is negative.
+    stands in front of their lenses. Raises ValueError if `things` is negative.
     """
-    if clutter < 0:
-        raise ValueError(f"clutter {clutter}: a number of things expected")
-    rng, centre = np.random.default_rng([seed, 320, sequence]), np.asarray(centre, np.float64)
+    if things < 0:
+        raise ValueError(f"clutter {things}: a number of things expected")
+    rng, centre = np.random.default_rng([seed, Salt.ROOM, sequence]), np.asarray(centre, np.float64)
     away = np.array([camera.centre for camera in cameras]).reshape(-1, 3) - centre
     radius = max(rng.uniform(*RADIUS), np.linalg.norm(away, axis=1).max(initial=0) + _SPARE)
     floor = max(FLOOR, away[:, 1].max(initial=0) + _SPARE)
@@ -164,10 +137,10 @@ def make_room(seed, sequence, centre, clutter, cameras=()):
     surfaces, noise = _surfaces(rng, normals), texture.Noise(rng)
     beam = rng.choice([texture.wood_colours(rng)[0], np.full(3, 0.5), np.full(3, 0.12), np.full(3, 0.75)])
     beam_width, lamps, ambient = rng.uniform(15, 50), _lamps(rng, radius, ceiling), rng.uniform(0.42, 0.56)
-    parts = things.place_things(rng, clutter, centre, normals, offsets, cameras)
+    parts = clutter.place_things(rng, things, centre, normals, offsets, cameras)
     return Room(
         centre, normals, offsets, _in_plane(normals), surfaces, beam, float(beam_width), noise, lamps, float(ambient),
-        tuple(parts), _mounts(cameras, radius),
+        tuple(parts), _mounts(cameras, centre, normals, offsets),
     )  # fmt: skip
 
 
@@ -246,7 +219,7 @@ def _hits(room, camera, rays, visible):
         outside = towards @ towards - part.radius**2
         along = rays @ towards.astype(np.float32)
         maybe = np.flatnonzero((along > 0) & (along * along >= np.float32(outside) * squares)) if outside > 0 else ...
-        t = things.intersect(part, camera.centre, rays[maybe])
+        t = clutter.intersect(part, camera.centre, rays[maybe])
         closer = t < depth[maybe]
         depth[maybe] = np.where(closer, t, depth[maybe])
         found[maybe] = np.where(closer, number, found[maybe])
@@ -274,7 +247,7 @@ def _trace(room, camera, pixels, visible):
         else:
             part = (room.parts + room.mounts)[number - len(room.normals)]
             world = points[one] + room.centre.astype(np.float32)
-            colours[one], normals[one] = things.look(part, room.noise, world, width[one])
+            colours[one], normals[one] = clutter.look(part, room.noise, world, width[one])
     # Choice: highlights roll off like film's instead of clipping, so that lamps and white walls keep their texture.
     return 1 - np.exp(-1.5 * colours * _light(room, points, normals)[:, None] - 0.02), depth, found
 

@@ -11,6 +11,7 @@ import itertools
 import numpy as np
 
 from tfrecords_tools.dome import flesh
+from tfrecords_tools.dome.salts import Salt
 
 # Choice: blood under the skin shifts the swatches, which are paint, towards red; least where pigment hides it.
 _BLOOD = np.array([1.0, 0.895, 0.86])
@@ -26,11 +27,6 @@ _LINES = (
 
 def _bell(x, width):
     return np.exp(-0.5 * (x / width) ** 2)
-
-
-def _step(x, low, high):
-    s = np.clip((x - low) / (high - low), 0, 1)
-    return s * s * (3 - 2 * s)
 
 
 def _to_line(points, line):
@@ -49,22 +45,14 @@ def _noise(rng, points, period):
     return np.sin(points @ waves.T + rng.uniform(0, 2 * np.pi, 6)).sum(1) / np.sqrt(3)
 
 
-def _normals(vertices, triangles):
-    a, b, c = vertices[triangles].transpose(1, 0, 2)
-    normals = np.zeros_like(vertices)
-    for corner in triangles.T:
-        np.add.at(normals, corner, np.cross(b - a, c - a))
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-
-
 class _Surface:
     """What the brushes need: positions in the frame of each vertex's main bone, and where on the hand it is."""
 
-    def __init__(self, traits, vertices, triangles, weights, joints, bones):
+    def __init__(self, traits, vertices, normals, weights, bones):
         solid = weights[:, :17].copy()
         solid[:, 1:] += weights[:, 17:][:, [*range(15), 15]]  # a helper counts as its child
         self.traits, self.vertices, self.bones = traits, vertices, bones
-        self.normals = _normals(vertices, triangles)
+        self.normals = normals
         self.bone = solid.argmax(1)
         frame = bones[self.bone]
         self.local = np.einsum("vij,vi->vj", frame[:, :, :3], vertices - frame[:, :, 3])
@@ -94,17 +82,17 @@ def _base(surface, tone):
     """Back and palm [v, 3], with the pigment's border along the sides of fingers and hand."""
     skin = surface.traits.skin * (1 - (1 - _BLOOD) * (1 - 0.5 * tone)) * (0.94 + 0.06 * tone)
     palm = skin + (_PALM - skin) * (0.3 + 0.42 * tone)
-    inner = _step(surface.facing, -0.3, 0.35) * (1 - 0.75 * surface.arm)
+    inner = flesh.ease(surface.facing, -0.3, 0.35) * (1 - 0.75 * surface.arm)
     return skin + (palm - skin) * inner[:, None], inner
 
 
 def _redness(surface, inner, tone):
     """Multipliers [v, 3]: red tips, knuckles and ball of the thumb; knuckles carry more pigment."""
-    tips = np.where(surface.tip, _step(surface.share, 0.1, 1.0), 0)
+    tips = np.where(surface.tip, flesh.ease(surface.share, 0.1, 1.0), 0)
     joints = surface.bones[:, :, 3][[1 + 3 * f + k for f in range(5) for k in range(3)]]
     gaps = np.linalg.norm(surface.vertices[:, None] - joints, axis=2).min(1) / surface.unit * 82
     knuckle = (1 - inner) * _bell(gaps - 9, 2.6) * (1 - surface.arm)
-    balls = inner * ((surface.bone == 1) | (surface.bone == 0)) * _step(surface.local[:, 2], 6, 14)
+    balls = inner * ((surface.bone == 1) | (surface.bone == 0)) * flesh.ease(surface.local[:, 2], 6, 14)
     red = 0.75 * tips * (0.5 + 0.5 * inner) + 0.5 * knuckle + 0.35 * balls
     strength = 0.16 - 0.07 * tone
     return (1 - red[:, None] * strength * [0.15, 1.0, 0.95]) * (1 - (0.04 + 0.1 * tone) * knuckle[:, None])
@@ -124,7 +112,7 @@ def _creases(surface, inner, tone):
 
 def _veins(rng, surface, inner, tone):
     """Multipliers [v, 3] on the back: bluish veins that wander between the tendons, tendons a little lighter."""
-    back = (1 - inner) * (surface.bone == 0) * _step(surface.vertices[:, 1], 5, 25)
+    back = (1 - inner) * (surface.bone == 0) * flesh.ease(surface.vertices[:, 1], 5, 25)
     plane, unit = surface.vertices[:, :2] / surface.unit, surface.unit
     knuckles = surface.traits.bases[1:, :2] / unit
     tendons = np.min([_to_line(plane, [(0.02 - 0.03 * i, 0.1), k]) for i, k in enumerate(knuckles)], axis=0) * unit
@@ -145,10 +133,11 @@ def _nails(surface, colours):
     middle, long = 0.8 * surface.length, np.where(finger == 0, 0.29, 0.31) * surface.length
     x, y = local[:, 0] / half, (local[:, 1] - middle) / long
     distance = (np.abs(x) ** 3 + np.abs(y) ** 3) ** (1 / 3)
-    dorsal = np.where(surface.tip, _step(-surface.facing, 0.25, 0.5), 0)
-    plate = (dorsal * (1 - _step(distance, 0.8, 1.12)))[:, None]
+    dorsal = np.where(surface.tip, flesh.ease(-surface.facing, 0.25, 0.5), 0)
+    plate = (dorsal * (1 - flesh.ease(distance, 0.8, 1.12)))[:, None]
     fold = (dorsal * _bell(distance - 1.2, 0.16))[:, None]
-    pale = np.maximum(_step(y, 0.6, 0.9), 0.5 * _step(-y, 0.55, 0.85) * (1 - _step(np.abs(x), 0.4, 0.8)))[:, None]
+    lunula = 0.5 * flesh.ease(-y, 0.55, 0.85) * (1 - flesh.ease(np.abs(x), 0.4, 0.8))
+    pale = np.maximum(flesh.ease(y, 0.6, 0.9), lunula)[:, None]
     bed = colours * 0.35 + 0.65 * _NAIL * (0.55 + 0.45 * colours.max(1, keepdims=True))
     bed = bed + (np.array([0.93, 0.87, 0.8]) * (0.6 + 0.4 * colours.max(1, keepdims=True)) - bed) * 0.7 * pale
     return (colours + (bed - colours) * plate) * (1 - 0.16 * fold)
@@ -171,18 +160,21 @@ def _cloth(rng, surface):
     along = 2 * np.pi * vertices[:, 1] / sleeve.period
     bands = {
         "plain": np.zeros(len(vertices)),
-        "stripes": _step(np.sin(along), -0.1, 0.3),
-        "checks": 0.5 * _step(np.sin(along), -0.1, 0.3) + 0.5 * _step(np.sin(around), -0.1, 0.3),
-        "ribbed": 0.3 * _step(np.sin(around), -0.6, 0.6),
+        "stripes": flesh.ease(np.sin(along), -0.1, 0.3),
+        "checks": 0.5 * flesh.ease(np.sin(along), -0.1, 0.3) + 0.5 * flesh.ease(np.sin(around), -0.1, 0.3),
+        "ribbed": 0.3 * flesh.ease(np.sin(around), -0.6, 0.6),
     }[sleeve.pattern]
     colours = sleeve.colour + (sleeve.colour2 - sleeve.colour) * bands[:, None]
     return colours * (1 + 0.035 * _noise(rng, vertices, 45) + 0.02 * _noise(rng, vertices, 17))[:, None]
 
 
-def paint(seed, index, traits, vertices, triangles, weights, joints, bones, caps):
-    """Vertex colours [v, 3] in 0..1 of subject `(seed, index)`'s mesh in the bind pose."""
-    rng = np.random.default_rng([seed, 103, index])
-    surface, tone = _Surface(traits, vertices, triangles, weights, joints, bones), traits.tone
+def paint(seed, index, traits, vertices, normals, weights, bones, caps):
+    """Vertex colours [v, 3] in 0..1 of the mesh of subject `(seed, index)` in the bind pose: its `vertices` [v, 3] mm.
+
+    Further unit `normals` [v, 3], `weights` [v, 33], bones [17, 3, 4], and the flesh's capsules.
+    """
+    rng = np.random.default_rng([seed, Salt.SKIN, index])
+    surface, tone = _Surface(traits, vertices, normals, weights, bones), traits.tone
     colours, inner = _base(surface, tone)
     colours = colours * _redness(surface, inner, tone) * _creases(surface, inner, tone)
     colours = colours * _veins(rng, surface, inner, tone)

@@ -33,11 +33,15 @@ def make(studio_room, camera, sensor, key):
 
 
 def save(view, folder):
-    """Saves the arrays of `view` below `folder`; the last of them appears last."""
+    """Saves the arrays of `view` below `folder`, over whatever a stopped run left there."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in _ARRAYS:
-        np.save(folder / f"{view.camera.name}.{name}.npy", getattr(view, name), allow_pickle=False)
+        path = folder / f"{view.camera.name}.{name}.npy"
+        try:
+            np.save(path, getattr(view, name), allow_pickle=False)
+        except OSError as error:  # a full disk: NumPy does not name the file
+            raise OSError(f"{path}: cannot be written ({error})") from error
 
 
 def load(folder, camera, sensor):
