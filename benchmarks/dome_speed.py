@@ -84,7 +84,7 @@ def measure(sequence, options, instants, rounds, folder):
     """Rows (stage, ms an instant or crop, ms a crop) and crops per second on one core."""
     cameras = range(len(capture.studio(sequence).cameras))
     for node in cameras:
-        records.write_scene(sequence, folder, node)
+        capture.write_scene(sequence, node, folder)
     views = [capture.load_view(sequence, node, folder) for node in cameras]
     shown, clock, rates = records.Instants(sequence), Clock(), []
     capture.instant(sequence, capture.FIRST_FRAME)

@@ -64,6 +64,12 @@ def collect(runs, counts, seeds):
     return rows
 
 
+def _note(rows):
+    if len(FLAGS.seeds) == 1:
+        return f"One run a row (seed {FLAGS.seeds[0]})."
+    return f"Seeds {', '.join(FLAGS.seeds)}; they differ by at most {max(row['spread'] for row in rows):.1f} mm."
+
+
 def main(_):
     """Renders, trains, measures, and prints the table."""
     folder = pathlib.Path(FLAGS.folder)
@@ -79,8 +85,8 @@ def main(_):
         print(f"{row['subjects']:>3} people: N-MPJPE {row['n_mpjpe']:.1f} mm (mean pose {row['mean_pose']:.1f})")
     headline = {
         "test": TEST,
-        "command": f"python -m benchmarks.dome_subjects --folder={folder.name} --output=docs/dome_subjects.jsonl",
-        "note": f"Seeds {', '.join(FLAGS.seeds)}; they differ by at most {max(row['spread'] for row in rows):.1f} mm.",
+        "command": f"python -m benchmarks.dome_subjects --folder={folder.name} --seeds={','.join(FLAGS.seeds)}",
+        "note": _note(rows),
         "gain_mm": round(rows[0]["n_mpjpe"] - rows[-1]["n_mpjpe"], 2),
     }
     results.publish(headline, rows, FLAGS.output)
