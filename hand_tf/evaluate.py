@@ -79,15 +79,7 @@ def main(_):
 
 def also_trained_on(run, known):
     """Names of tested subjects that the run, or one that it started from, has seen with or without labels."""
-    from hand_tf import regimes
-
-    seen = set()
-    while run:
-        if regimes.REGIMES[run["regime"]].unlabelled:
-            seen |= set(scenarios.expand_subjects(run["flags"]["subjects"], known))
-        if run["scenario"]:
-            seen |= set(scenarios.expand_subjects(run["scenario"].partition(":")[0], known))
-        run = run["before"]
+    seen = study.subjects_seen(run, known)
     return ", ".join(name for name in scenarios.parse_subjects(FLAGS.subjects, known) if name in seen)
 
 
@@ -123,14 +115,14 @@ def _predict(estimator, data, index, chosen, rule):
     """Truth and prediction of all chosen crops: pose, predicted [n, 21, 3] mm, pose_weight [n, 21], subject [n]."""
     import tqdm
 
-    from hand_tf import pipeline
+    from hand_tf import labelled, streams
 
-    batches = pipeline.evaluation(
+    batches = labelled.evaluation(
         FLAGS.data_dir, data, chosen, index, batch_size=FLAGS.batch_size, crop=rule, box_margin=FLAGS.box_margin
     )
     columns = {"pose": [], "pose_weight": [], "subject": [], "predicted": []}
     bar = tqdm.tqdm(total=len(chosen), desc=rule, unit="crop", disable=None)
-    with bar, pipeline.damage_named(FLAGS.data_dir, data):
+    with bar, streams.damage_named(FLAGS.data_dir, data):
         for batch in batches.as_numpy_iterator():
             batch["predicted"] = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
             for name, column in columns.items():

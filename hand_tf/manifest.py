@@ -11,6 +11,7 @@ one is unfinished.
 import contextlib
 import csv
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -165,12 +166,27 @@ def read_index(folder):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the index is missing; build the records again")
     with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if rows and tuple(rows[0]) != INDEX_FIELDS:
-        raise ValueError(f"{path}: columns {tuple(rows[0])}, expected {INDEX_FIELDS}")
-    if any(None in row.values() for row in rows):
+        lines = csv.reader(file)
+        fields = tuple(next(lines, INDEX_FIELDS))
+        if fields != INDEX_FIELDS:
+            raise ValueError(f"{path}: columns {fields}, expected {INDEX_FIELDS}")
+        # Rows share their names and lists of cameras: with a copy each they would take five times the memory.
+        shared = functools.lru_cache(maxsize=1 << 16)(lambda text: text)
+        cameras = functools.cache(lambda text: tuple(text.split()))
+        return [_index_row(path, line, shared, cameras) for line in lines]
+
+
+def _index_row(path, line, shared, cameras):
+    if len(line) != len(INDEX_FIELDS):
         raise ValueError(f"{path}: a line has too few columns; the index is cut short or changed")
-    return [
-        row | {"cameras": tuple(row["cameras"].split()), "frame": int(row["frame"]), "labelled": row["labelled"] == "1"}
-        for row in rows
-    ]
+    key, shard, sequence, subject, side, frame, names, labelled = line
+    return {
+        "key": key,
+        "shard": shared(shard),
+        "sequence": shared(sequence),
+        "subject": shared(subject),
+        "side": shared(side),
+        "frame": int(frame),
+        "cameras": cameras(names),
+        "labelled": labelled == "1",
+    }

@@ -11,29 +11,47 @@ by reference, so that training a wiring trains its parts, and each part is saved
 import keras
 from keras import layers as kl
 
-from hand_tf import layers, resnet, skeleton
+from hand_tf import layers, mobile, resnet, skeleton
+
+BACKBONES = ("resnet18", "mobile")
 
 
-def encoder(image_size, *, width=64, num_points=200, appearance_size=128, stem="imagenet", normalize_points=True):
-    """A ResNet-18 encoder.
+def encoder(
+    image_size,
+    *,
+    backbone="resnet18",
+    width=64,
+    num_points=200,
+    appearance_size=128,
+    stem="imagenet",
+    normalize_points=True,
+):
+    """An encoder: a backbone, whose last map is read in two ways.
 
     Args:
         image_size: px, a multiple of 32.
-        width: channels of the first stage; 64 is ResNet-18.
+        backbone: `resnet18`, or `mobile`, an eighth of its arithmetic; see `resnet.resnet18` and `mobile.backbone`.
+        width: channels of ResNet-18's first stage; 64 is the published one. `mobile` grows in proportion.
         num_points, appearance_size: N and A.
-        stem: `imagenet`, or `small` (half the down-sampling, for small crops); see `resnet.resnet18`.
+        stem: `imagenet`, or `small`, half the down-sampling, for small crops.
         normalize_points: give the points of every image the same overall scale; see `layers.NormalizePoints`.
     """
     if image_size % 32:
         raise ValueError(f"image_size {image_size}: expected a multiple of 32 px")
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
-    maps = resnet.resnet18(layers.NormalizeImage(name="normalize")(image), width=width, stem=stem)
+    normalized = layers.NormalizeImage(name="normalize")(image)
+    if backbone == "resnet18":
+        last_map = resnet.resnet18(normalized, width=width, stem=stem)["layer4"]
+    elif backbone == "mobile":
+        last_map = mobile.backbone(normalized, width=width, stem=stem)
+    else:
+        raise ValueError(f"backbone {backbone!r}: expected {' or '.join(BACKBONES)}")
     # Choice: flattened, not averaged: where on the crop a finger is, is what the points are about.
-    flat = kl.Flatten(name="flatten")(maps["layer4"])
+    flat = kl.Flatten(name="flatten")(last_map)
     points = kl.Reshape((num_points, 3), name="points_3d")(kl.Dense(3 * num_points, name="points_dense")(flat))
     if normalize_points:
         points = layers.NormalizePoints(name="normalize_points")(points)
-    pooled = kl.GlobalAveragePooling2D(name="pool")(maps["layer4"])
+    pooled = kl.GlobalAveragePooling2D(name="pool")(last_map)
     appearance = kl.Dense(appearance_size, name="appearance_dense")(pooled)
     return keras.Model(image, {"points": points, "appearance": appearance}, name="encoder")
 

@@ -10,7 +10,7 @@ import pathlib
 import cv2
 import numpy as np
 
-from hand_tf import drawing, evaluate, figures, manifest, metrics, pipeline, scenarios, schema
+from hand_tf import drawing, evaluate, figures, labelled, manifest, metrics, scenarios, schema, streams
 
 SIZE = 160  # px, of a crop on the sheet
 # What the camera sees, and the same from its right: depth, growing to the right, takes the place of x.
@@ -27,8 +27,8 @@ def sheets(study, row, records, count):
     if data.index_sha256 != test["index_sha256"]:
         raise ValueError(f"{records}: not the records that the results were measured on (index_sha256 differs)")
     chosen = scenarios.choose(f"{test['subjects']}:all", index, data.subjects)[:count]
-    with pipeline.damage_named(records, data):
-        batch = next(pipeline.evaluation(records, data, chosen, index, batch_size=len(chosen)).as_numpy_iterator())
+    with streams.damage_named(records, data):
+        batch = next(labelled.evaluation(records, data, chosen, index, batch_size=len(chosen)).as_numpy_iterator())
     pictures = []
     for column in (column for column in study.columns if (row, column) in study.cells):
         folder = pathlib.Path(study.cells[row, column][0]["file"]).parent
@@ -51,7 +51,7 @@ def _cells(batch, estimator):
 def draw(crop, pose):
     """One crop [SIZE, 2 SIZE, 3] with the true pose in grey and `pose` [21, 3] mm in colours, from front and side.
 
-    `crop` has `source`, `pose`, `pose_weight`, `joints_2d`, `intrinsics`, as in `pipeline.evaluation`.
+    `crop` has `source`, `pose`, `pose_weight`, `joints_2d`, `intrinsics`, as in `labelled.evaluation`.
     """
     true, accepted, factor = crop["pose"], crop["pose_weight"], SIZE / len(crop["source"])
     image = cv2.resize(crop["source"], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)

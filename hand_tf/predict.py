@@ -1,4 +1,4 @@
-"""Predicts poses on images and videos with an exported model; needs the SavedModel alone, no run and no records.
+"""Predicts poses on images and videos with an exported model; needs that alone, no run and no records.
 
     python -m hand_tf.predict --model=MODEL --box=310,120,180,200 --output=OUT photo.jpg
     python -m hand_tf.predict --model=MODEL --boxes=boxes.csv --output=OUT [FOLDER]
@@ -22,6 +22,9 @@ OUT/predictions.json  poses [21, 3] mm relative to the wrist, in the camera's fr
                       laid over the box
 OUT/overlays/         the pictures with skeletons, under their own names; for a video a folder of frames
 
+The model may be of any format of hand_tf.export; a LiteRT model needs `pip install hand_tf[litert]`, and no TensorFlow
+is loaded.
+
 An intrinsics file is {"K": 3x3 px, "distCoef": 5 numbers (optional), "resolution": [width, height]}, or a Panoptic
 calibration file together with --camera.
 """
@@ -36,12 +39,12 @@ import cv2
 import numpy as np
 from absl import flags
 
-from hand_tf import command, drawing, geometry, inputs, manifest, skeleton
+from hand_tf import command, drawing, geometry, inputs, litert, manifest, skeleton
 
 FLAGS = flags.FlagValues()
 _define = {"flag_values": FLAGS}
 
-flags.DEFINE_string("model", None, "Folder of the SavedModel (hand_tf.export).", **_define)
+flags.DEFINE_string("model", None, "Folder of the model (hand_tf.export).", **_define)
 flags.DEFINE_string("output", "predictions", "Folder of the results.", **_define)
 flags.DEFINE_bool("overwrite", False, "Replace the results of an earlier call.", **_define)
 flags.DEFINE_list("box", None, "x,y,width,height px of the hand in every input.", **_define)
@@ -158,8 +161,11 @@ def read_facts(folder):
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"--model={folder}: no such folder; python -m hand_tf.export makes one")
-    if not (folder / "hand_tf.json").is_file() or not (folder / "saved_model.pb").is_file():
-        raise ValueError(f"--model={folder}: hand_tf.json and saved_model.pb expected, as hand_tf.export writes them")
+    models = ("saved_model.pb", litert.FILE)
+    if not (folder / "hand_tf.json").is_file() or not any((folder / name).is_file() for name in models):
+        raise ValueError(
+            f"--model={folder}: hand_tf.json and {' or '.join(models)} expected, as hand_tf.export writes them"
+        )
     facts = inputs.read_json(folder / "hand_tf.json")
     missing = sorted({"image_size", "box_margin", "scale"} - facts.keys())
     if missing:
@@ -170,8 +176,26 @@ def read_facts(folder):
 def load(folder, facts):
     """The exported model as a function: crops uint8 [n, size, size, 3] RGB -> poses [n, 21, 3] mm, right hands.
 
-    Raises ValueError if the SavedModel is damaged or not what hand_tf.json says it is.
+    Raises ValueError if the model is damaged or not what hand_tf.json says it is.
     """
+    folder = pathlib.Path(folder)
+    shape, estimate = _load_litert(folder) if (folder / litert.FILE).is_file() else _load_saved_model(folder)
+    if shape[1:] != [facts["image_size"], facts["image_size"], 3]:
+        raise ValueError(f"--model={folder}: reads {shape}, but hand_tf.json has image_size {facts['image_size']}")
+    return lambda crops: estimate(crops).astype(np.float64)
+
+
+def _load_litert(folder):
+    """Input shape and function of a LiteRT model."""
+    try:
+        estimate = litert.Estimator((folder / litert.FILE).read_bytes())
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"--model={folder}: {litert.FILE} cannot be used ({error})") from error
+    return estimate.shape, estimate
+
+
+def _load_saved_model(folder):
+    """Input shape and function of a SavedModel."""
     import tensorflow as tf
 
     try:
@@ -180,9 +204,7 @@ def load(folder, facts):
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"--model={folder}: the SavedModel cannot be used ({reason})") from error
-    if shape[1:] != [facts["image_size"], facts["image_size"], 3]:
-        raise ValueError(f"--model={folder}: reads {shape}, but hand_tf.json has image_size {facts['image_size']}")
-    return lambda crops: signature(image=tf.constant(crops))["pose"].numpy().astype(np.float64)
+    return shape, lambda crops: signature(image=tf.constant(crops))["pose"].numpy()
 
 
 # --- from box to pose -----------------------------------------------------------------------------------------------

@@ -8,9 +8,8 @@ stand beside it: the mean pose of the fit subjects, and the same probe on the en
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from hand_tf import metrics
+from hand_tf import metrics, schema
 
 # Ridge strengths tried, relative to the mean eigenvalue of the points' covariance.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -19,7 +18,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 def decode(labels):
     """Adds `images` [n, size, size, 3] uint8 to the labels and drops samples that miss a joint."""
     whole = np.flatnonzero((labels["pose_weight"] > 0).all(-1))
-    images = [tf.io.decode_jpeg(labels["source"][i], channels=3).numpy() for i in whole]
+    images = [schema.decode_image(labels["source"][i]).numpy() for i in whole]
     return {name: value[whole] for name, value in labels.items()} | {"images": np.stack(images)}
 
 

@@ -7,9 +7,6 @@ in-plane rotations and therefore a flagfile, not a regime.
 
 import dataclasses
 
-from hand_tf import losses as hand_losses
-from hand_tf import models
-
 
 @dataclasses.dataclass(frozen=True)
 class Regime:
@@ -50,6 +47,8 @@ REGIMES = {
 
 def wire(regime, parts, latent_dropout=0.0):
     """The model that `regime` trains, out of `parts`, its sub-models by name; freezes what is to be frozen."""
+    from hand_tf import models  # Keras: the names of the regimes, which every --help lists, do without
+
     for name in regime.parts:
         parts[name].trainable = name not in regime.frozen
     # Nothing asks for the appearance where there are no novel views; left trainable, it would have no gradient.
@@ -72,6 +71,8 @@ def losses(
         feature_model: from `resnet.feature_model`; None leaves the feature loss out.
         pose_std: standard deviation [21, 3] mm of the labels; needed where the regime has labels.
     """
+    from hand_tf import losses as hand_losses  # Keras
+
     chosen, weights = {}, {}
     if regime.unlabelled:
         chosen["image"], weights["image"] = hand_losses.PixelL1(), pixel_weight

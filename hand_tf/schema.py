@@ -67,9 +67,18 @@ def encode(record):
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
 
-def parse(serialized):
-    """One serialised record to a dict of tensors with the names and shapes of `FEATURES`; images stay encoded."""
-    return tf.io.parse_single_example(serialized, FEATURES)
+def parse(serialized, names=tuple(FEATURES)):
+    """One serialised record to a dict of tensors with `names` and shapes of `FEATURES`; images stay encoded."""
+    return tf.io.parse_single_example(serialized, {name: FEATURES[name] for name in names})
+
+
+def decode_image(encoded):
+    """An encoded image of a record, scalar string, to RGB uint8 [H, W, 3].
+
+    The accurate transform gives the very pixels that OpenCV decodes; TensorFlow's default is a grey level off, and
+    slower where processors have AVX2.
+    """
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def write_shard(path, serialized):

@@ -63,6 +63,23 @@ def describe(workdir):
     return run | {"configuration": configuration, "before": before}
 
 
+def subjects_seen(run, known):
+    """Names of the subjects that the run (from `describe`), or one that it started from, has seen, labelled or not.
+
+    `known` are all subjects of the records.
+    """
+    from hand_tf import regimes, scenarios  # Keras: not for --help
+
+    seen = set()
+    while run:
+        if regimes.REGIMES[run["regime"]].unlabelled:
+            seen |= set(scenarios.expand_subjects(run["flags"]["subjects"], known))
+        if run["scenario"]:
+            seen |= set(scenarios.expand_subjects(run["scenario"].partition(":")[0], known))
+        run = run["before"]
+    return seen
+
+
 def training_name(settings):
     """The regime of a run's flags; `_aug` is what the paper calls in-plane rotations of the unlabelled views."""
     from hand_tf import regimes  # Keras: not for --help

@@ -17,24 +17,9 @@ import random
 import sys
 import types
 
-import keras
-import tensorflow as tf
 from absl import flags
 
-from hand_tf import (
-    checkpoints,
-    command,
-    manifest,
-    models,
-    pipeline,
-    probe,
-    regimes,
-    resnet,
-    scenarios,
-    schema,
-    summaries,
-    workdir,
-)
+from hand_tf import command, manifest, regimes, scenarios, workdir
 
 FLAGS = flags.FlagValues()
 _define = {"flag_values": FLAGS}
@@ -55,9 +40,19 @@ flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate of Adam.", **_defi
 flags.DEFINE_integer("warmup_steps", 0, "Steps of linear warm-up.", **_define)
 flags.DEFINE_enum("decay", "cosine", ["cosine", "none"], "Learning rate after the warm-up.", **_define)
 flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"], "Keras policy.", **_define)
+# --- several processes, such as one a machine (KERAS_BACKEND=jax)
+flags.DEFINE_integer("processes", 1, "Processes that train together; each reads its rows.", lower_bound=1, **_define)
+flags.DEFINE_integer("process_id", 0, "Which of them this is; 0 writes WORKDIR.", lower_bound=0, **_define)
+flags.DEFINE_string("coordinator", None, "host:port of process 0, the same for all.", **_define)
+# --- what is kept
 flags.DEFINE_integer("checkpoint_every", 1, "Epochs between checkpoints.", lower_bound=1, **_define)
 # --- networks
-flags.DEFINE_integer("encoder_width", 64, "Channels of the encoder's first stage; 64 is ResNet-18.", **_define)
+flags.DEFINE_enum(
+    "encoder", "resnet18", ["resnet18", "mobile"], "Encoder: ResNet-18, or a small one for phones.", **_define
+)
+flags.DEFINE_integer(
+    "encoder_width", 64, "Channels of the encoder's first stage, 64 is ResNet-18; `mobile` in proportion.", **_define
+)
 flags.DEFINE_enum(
     "stem", "imagenet", ["imagenet", "small"], "Encoder's stem; `small` for crops up to 64 px.", **_define
 )
@@ -112,16 +107,39 @@ flags.DEFINE_integer("pictures_every", 5, "Epochs between pictures.", lower_boun
 flags.mark_flags_as_required(["regime", "data_dir", "workdir"], flag_values=FLAGS)
 
 
+def load():
+    """Makes Keras and TensorFlow known to this module: not with it, so that --help and a wrong flag answer at once."""
+    global keras, tf, checkpoints, labelled, models, pipeline, probe, processes, resnet, schema, streams, summaries
+    import keras
+    import tensorflow as tf
+
+    from hand_tf import (
+        checkpoints,
+        labelled,
+        models,
+        pipeline,
+        probe,
+        processes,
+        resnet,
+        schema,
+        streams,
+        summaries,
+    )
+
+
 def main(_):
     """Trains the regime of the flags; see the module's docstring."""
+    load()
+    processes.rows(FLAGS.batch_size, FLAGS.processes)
+    processes.join(FLAGS.processes, FLAGS.process_id, FLAGS.coordinator)
     data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
-    with pipeline.damage_named(FLAGS.data_dir, data):
+    with streams.damage_named(FLAGS.data_dir, data):
         _train(pathlib.Path(FLAGS.workdir), regimes.REGIMES[FLAGS.regime], data)
 
 
 def _train(folder, regime, data):
     labels = _labels(regime, data)
-    if workdir.claim(folder, FLAGS.flags_into_string(), data.content):
+    if workdir.claim(folder, FLAGS.flags_into_string(), data.content, write=FLAGS.process_id == 0):
         print(f"{folder}: this run has finished; nothing to do")
         return
     random.seed(FLAGS.seed)  # from which Keras seeds initialisers and dropout
@@ -131,11 +149,12 @@ def _train(folder, regime, data):
     with strategy().scope():
         parts = _parts(regime, data)
         if regime.labelled and not _from_earlier("pose_head"):
-            parts["pose_head"].get_layer("pose").set_statistics(*pipeline.pose_statistics(labels))
+            parts["pose_head"].get_layer("pose").set_statistics(*labelled.pose_statistics(labels))
         model = regimes.wire(regime, parts, FLAGS.latent_dropout)
-        model.compile(_optimizer(), *_losses(regime, data, labels), jit_compile=False)
+        # On a CPU, XLA slows TensorFlow down; JAX without it runs a step one operation at a time.
+        model.compile(_optimizer(), *_losses(regime, data, labels), jit_compile=keras.backend.backend() == "jax")
     # Before a checkpoint is restored: one of the probe's references is the encoder at the start.
-    referee = _probe(parts["encoder"], data) if FLAGS.probe_crops and not regime.labelled else None
+    referee = _probe(parts["encoder"], data) if _probed(regime) else None
     first_epoch = checkpoints.restore(folder / "checkpoints", model)
     batches = _batches(regime, data, labels, first_epoch)
     print(f"{regime.name}: epochs {first_epoch + 1} to {FLAGS.epochs} of {FLAGS.steps_per_epoch} steps", flush=True)
@@ -149,6 +168,8 @@ def _train(folder, regime, data):
         shuffle=False,
         verbose=0,
     )
+    if FLAGS.process_id:
+        return
     facts = _facts(regime, data, labels)
     workdir.finish(folder, parts, facts)
     print(f"{folder}: finished after {facts['seconds']:.0f} s of training")
@@ -203,6 +224,7 @@ def _encoder(data):
     if not _from_earlier("encoder"):
         return models.encoder(
             data.crop_size,
+            backbone=FLAGS.encoder,
             width=FLAGS.encoder_width,
             num_points=FLAGS.num_points,
             appearance_size=FLAGS.appearance_size,
@@ -260,7 +282,7 @@ def _losses(regime, data, labels):
         feature_weight=FLAGS.feature_weight,
         pose_weight=FLAGS.pose_weight,
         feature_model=feature_model,
-        pose_std=None if labels is None else pipeline.pose_statistics(labels)[1],
+        pose_std=None if labels is None else labelled.pose_statistics(labels)[1],
     )
 
 
@@ -280,7 +302,7 @@ def _labels(regime, data):
     if not FLAGS.scenario:
         raise ValueError(f"--regime={regime.name} learns from labels: say which with --scenario, such as S0:10%")
     index = manifest.read_index(FLAGS.data_dir)
-    return pipeline.load_labels(FLAGS.data_dir, scenarios.choose(FLAGS.scenario, index, data.subjects), index)
+    return labelled.load_labels(FLAGS.data_dir, scenarios.choose(FLAGS.scenario, index, data.subjects), index)
 
 
 def _check_earlier_labels():
@@ -293,9 +315,9 @@ def _check_earlier_labels():
 
 def _stream_arguments(first_epoch):
     return {
-        "batch_size": FLAGS.batch_size,
+        "batch_size": processes.rows(FLAGS.batch_size, FLAGS.processes),
         "steps": FLAGS.steps_per_epoch,
-        "seed": FLAGS.seed,
+        "seed": processes.seed_of(FLAGS.seed, FLAGS.process_id),
         "first_epoch": first_epoch,
     }
 
@@ -330,7 +352,7 @@ def _unlabelled(data, first_epoch):
 
 
 def _labelled(data, labels, first_epoch):
-    return pipeline.labelled(
+    return labelled.batches(
         labels,
         data.crop_size,
         in_plane_degrees=FLAGS.label_in_plane_degrees,
@@ -349,6 +371,10 @@ def _batches(regime, data, labels, first_epoch):
 # --- callbacks ------------------------------------------------------------------------------------------------------
 
 
+def _probed(regime):
+    return FLAGS.probe_crops and not regime.labelled and FLAGS.process_id == 0
+
+
 def _probe(encoder, data):
     """The pose probe's callback and its references, measured now; None where its subjects have no labels."""
     index, sets = manifest.read_index(FLAGS.data_dir), []
@@ -358,7 +384,7 @@ def _probe(encoder, data):
         except ValueError as error:
             print(f"no pose probe: {error} (--probe_fit, --probe_test)")
             return None
-        sets.append(probe.decode(pipeline.load_labels(FLAGS.data_dir, every[:count], index)))
+        sets.append(probe.decode(labelled.load_labels(FLAGS.data_dir, every[:count], index)))
     references = {"probe_mean_pose": probe.mean_pose(sets[0]["pose"], sets[1]["pose"])}
     references["probe_start"] = probe.measure(encoder, *sets)
     values = " / ".join(f"{value:.1f}" for value in references.values())
@@ -368,18 +394,24 @@ def _probe(encoder, data):
 
 def _pictures(regime, parts, data, labels):
     """Sheets of novel views and of poses, always of the same batch."""
+
+    def first_of(stream, *arguments):  # made when the first sheet is due: it would hold up the first step for seconds
+        return functools.cache(lambda: next(iter(stream(*arguments)))[:2])
+
     draw = {}
     if regime.unlabelled:
-        triplets = next(iter(_unlabelled(data, 0)))[:2]
-        draw["novel_views"] = lambda: summaries.novel_view_sheet(parts, triplets)
+        triplets = first_of(_unlabelled, data, 0)
+        draw["novel_views"] = lambda: summaries.novel_view_sheet(parts, triplets())
     if regime.labelled:
-        crops = next(iter(_labelled(data, labels, 0)))[:2]
+        crops = first_of(_labelled, data, labels, 0)
         estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
-        draw["poses"] = lambda: summaries.pose_sheet(estimator, crops)
+        draw["poses"] = lambda: summaries.pose_sheet(estimator, crops())
     return summaries.Pictures(FLAGS.workdir, draw, FLAGS.pictures_every)
 
 
 def _callbacks(regime, parts, data, labels, first_epoch, referee):
+    if FLAGS.process_id:
+        return []
     return [
         summaries.Progress(),
         *([referee] if referee else []),

@@ -11,7 +11,7 @@ import pathlib
 from hand_tf import manifest
 
 # What a resumed run may set otherwise than the run it continues.
-MAY_CHANGE = {"workdir", "checkpoint_every", "probe_every", "pictures_every"}
+MAY_CHANGE = {"workdir", "process_id", "coordinator", "checkpoint_every", "probe_every", "pictures_every"}
 
 
 def settings(text):
@@ -20,17 +20,19 @@ def settings(text):
     return {name: value for name, _, value in lines}
 
 
-def claim(workdir, flags, records):
+def claim(workdir, flags, records, write=True):
     """Makes `workdir` the folder of the run with these `flags` (text); True if that run has already finished.
 
     `records` is the digest of the records it learns from (`manifest.Manifest.content`). A folder whose run never came
-    to a checkpoint, because a flag was wrong for instance, is taken over. Raises ValueError if it is another run's.
+    to a checkpoint, because a flag was wrong for instance, is taken over. Without `write`, for processes that help
+    another one, it only looks. Raises ValueError if it is another run's.
     """
     path, stamp = pathlib.Path(workdir) / "flags.txt", f"# records {records}"
     begun = any((path.parent / "checkpoints").glob("epoch_*.npz")) or (path.parent / "run.json").is_file()
     if not path.is_file() or not begun:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        manifest.write_text(path, f"{stamp}\n{flags}")
+        if write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            manifest.write_text(path, f"{stamp}\n{flags}")
         return False
     text = path.read_text(encoding="utf-8")
     if stamp not in text.splitlines():

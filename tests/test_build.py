@@ -79,7 +79,9 @@ def test_markers_lie_where_a_record_says_its_joints_are(built):
 def test_backgrounds_are_the_empty_scene(built, tmp_path, dump):
     for camera in tiny_dump.cameras():
         image = cv2.imread(str(built / "work" / "backgrounds" / "pose1" / f"{camera.name}.png"))[..., ::-1]
-        np.testing.assert_array_equal(image, tiny_dump.scene(camera))
+        shown = image.any(-1)  # nothing is worked out where no crop ever looks
+        assert 0.1 < shown.mean() < 1
+        np.testing.assert_array_equal(image[shown], tiny_dump.scene(camera)[shown])
     for record in records(built).values():
         for view, background in enumerate(record["backgrounds"]):
             assert np.ptp(background.astype(int), axis=2).max() < 12  # grey: no marker left

@@ -154,6 +154,49 @@ def test_pixels_that_hands_nearly_always_hide_get_the_plain_median():
     np.testing.assert_array_equal(background, np.median(images, 0))
 
 
+@pytest.mark.parametrize("count", [11, 12, 40])
+def test_the_background_is_the_middle_of_what_no_hand_hides(count):
+    rng = np.random.default_rng(count)
+    images = [rng.integers(0, 256, (31, 23, 3), dtype=np.uint8) for _ in range(count)]
+    corners = [np.sort(rng.integers(0, 23, (2, 2, 2)), axis=1) for _ in range(count)]
+    rectangles = [[(*low, *high) for low, high in pair.tolist()] for pair in corners]
+    background, fallback = backgrounds.masked_median(images, rectangles)
+    fallen = 0
+    for y, x in np.ndindex(31, 23):
+        free = [n for n, r in enumerate(rectangles) if not any(a <= x < c and b <= y < d for a, b, c, d in r)]
+        fallen += len(free) < backgrounds.MIN_FREE
+        free = range(count) if len(free) < backgrounds.MIN_FREE else free
+        values = np.sort([images[n][y, x] for n in free], axis=0)
+        np.testing.assert_array_equal(background[y, x], values[(len(values) - 1) // 2])
+    assert fallback == fallen
+
+
+def test_rectangles_shift_into_a_part_of_the_picture():
+    found = backgrounds.shift([(0, 0, 10, 10), (5, 8, 30, 40), (20, 0, 30, 5)], (4, 6, 20, 30))
+    assert found == [(0, 0, 6, 4), (1, 2, 16, 24)]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_window_of_all_crops_holds_every_pixel_they_sample(side):
+    moves = [np.array(move) for move in ((0, 0, 0), (60, 20, 30), (-90, 30, -60), (170, 0, 40))]
+    hands = [instant(tiny_dump.joints_at(0, side) + move, side) for move in moves]
+    for camera in tiny_dump.cameras():
+        views = [(i, crops.crop_of(hand, camera, MARGIN, 64)) for i, hand in enumerate(hands)]
+        border = crops.borders(views, camera)
+        left, top, right, bottom = crops.window_of(border, camera)
+        for (_, crop), points in zip(views, border, strict=True):
+            x, y = crops.sampling_maps(crop)
+            seen = x > geometry.OUTSIDE
+            # A pixel on the very border is a blend with what lies outside of the frame.
+            low, high = np.floor([x[seen], y[seen]]), np.ceil([x[seen], y[seen]])
+            assert (low.max(1) < [right, bottom]).all() and (high.min(1) >= [left, top]).all()
+            if seen.all():
+                assert np.abs(points.min(0) - [x.min(), y.min()]).max() < 3
+                assert np.abs(points.max(0) - [x.max(), y.max()]).max() < 3
+                for one, other in zip(geometry.crop_maps(crop), geometry.crop_maps(crop, whole=True), strict=True):
+                    np.testing.assert_array_equal(one, other)
+
+
 def test_hand_rectangles_hold_the_hand_and_stay_in_the_picture():
     camera = tiny_dump.cameras()[0]
     for shift in (0, np.array([150, 60, 0])):

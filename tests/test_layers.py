@@ -91,6 +91,92 @@ def test_batch_norm_normalises_and_hides_the_backends_switch(generator):
     assert "synchronized" not in layer.get_config()
 
 
+def _plain_batch_norm(x, gamma, beta, upstream):
+    """Output and gradients (x, gamma, beta) of batch normalisation in float64, by the formula."""
+    axes, x = (0, 1, 2), x.astype("float64")
+    inverse = 1 / np.sqrt(x.var(axes) + 1e-5)
+    unit = (x - x.mean(axes)) * inverse
+    projected = upstream - upstream.mean(axes) - unit * (upstream * unit).mean(axes)
+    return unit * gamma + beta, gamma * inverse * projected, (upstream * unit).sum(axes), upstream.sum(axes)
+
+
+needs_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's kernel")
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_batch_norms_kernel_has_the_gradients_of_its_formula(generator, policy):
+    import tensorflow as tf
+
+    layer = layers.BatchNorm(dtype=policy)
+    x, upstream = generator.normal(2.0, 3.0, (2, 4, 8, 8, 5)).astype("float32")
+    x = np.float32(ops.convert_to_tensor(x, layer.compute_dtype))
+    layer.build(x.shape)
+    gamma, beta = generator.normal(size=(2, 5))
+    layer.gamma.assign(gamma)
+    layer.beta.assign(beta)
+    inputs = tf.Variable(x)
+    with tf.GradientTape() as tape:
+        found = tf.cast(layer(inputs, training=True), tf.float32)
+        total = tf.reduce_sum(found * upstream)
+    gradients = tape.gradient(total, [inputs, layer.gamma.value, layer.beta.value])
+    tolerance = {"rtol": 1e-3, "atol": 1e-4} if policy == "float32" else {"rtol": 0.05, "atol": 0.2}
+    for one, other in zip([found, *gradients], _plain_batch_norm(x, gamma, beta, upstream), strict=True):
+        np.testing.assert_allclose(one, other, **tolerance)
+    np.testing.assert_allclose(layer.moving_variance, 0.9 + 0.1 * x.var((0, 1, 2)), rtol=1e-4)
+    assert layer.moving_mean.dtype == layer.moving_variance.dtype == "float32"
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norms_kernel_and_keras_agree(generator, training):
+    x = generator.normal(1.0, 2.0, (3, 8, 8, 16)).astype("float32")
+    ours, theirs = layers.BatchNorm(), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
+    for layer in (ours, theirs):
+        layer.build(x.shape)
+        layer.set_weights([np.full(16, value, "float32") for value in (1.5, -0.5, 0.8, 3.0)])
+    np.testing.assert_allclose(ours(x, training=training), theirs(x, training=training), atol=1e-5)
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    # A frozen layer keeps its statistics in training, too.
+    ours.trainable, before = False, ours.get_weights()
+    ours(x, training=True)
+    np.testing.assert_array_equal(ours.get_weights(), before)
+
+
+@needs_tensorflow
+def test_two_replicas_normalise_by_what_both_of_them_see(generator, strategy):
+    import tensorflow as tf
+
+    x = generator.normal(1.0, 2.0, (4, 8, 8, 2)).astype("float32")
+    x[:2] += 3  # the halves differ
+    with strategy.scope():
+        layer = layers.BatchNorm()
+        layer.build(x.shape)
+
+    @tf.function
+    def normalize(halves):
+        return strategy.run(lambda half: layer(half, training=True), args=(halves,))
+
+    halves = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(x[2 * context.replica_id_in_sync_group :][:2])
+    )
+    found = np.concatenate(strategy.experimental_local_results(normalize(halves)))
+    expected = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_splatted_points_are_gaussians_where_the_points_are(generator):
+    points = generator.uniform(-2, 2, (2, 3, 3)).astype("float32")
+    maps = ops.convert_to_numpy(layers.SplatPoints(8, extent=2.0, sigma=1.5)(points))
+    x, y = (points[..., axis] * 2 + 3.5 for axis in range(2))  # cells
+    for sample, row, column, point in np.ndindex(2, 8, 8, 3):
+        squared = (column - x[sample, point]) ** 2 + (row - y[sample, point]) ** 2
+        dot = np.exp(-squared / (2 * 1.5**2))
+        assert maps[sample, row, column, point] == pytest.approx(dot, abs=1e-5)
+        assert maps[sample, row, column, 3 + point] == pytest.approx(dot * points[sample, point, 2], abs=1e-5)
+
+
 def test_unstandardize_pose_inverts_standardisation(generator):
     labels = generator.normal(size=(50, NUM_JOINTS, 3)).astype("float32") * 40
     labels[:, 0] = 0
@@ -124,6 +210,7 @@ def test_unstandardize_pose_refuses_bad_statistics():
         layers.RotatePoints(name="a"),
         layers.CompositeBackground(name="b"),
         layers.NormalizeImage(scale_only=True, name="c"),
+        layers.SplatPoints(8, extent=1.5, sigma=0.7, name="s"),
         layers.BatchNorm(momentum=0.8, name="d"),
         layers.UnstandardizePose(name="e"),
     ],

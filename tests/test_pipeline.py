@@ -4,12 +4,14 @@ import collections
 import itertools
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.spatial.transform import Rotation
 
-from hand_tf import manifest, pipeline, scenarios, schema
+from hand_tf import labelled as labelled_crops
+from hand_tf import manifest, pipeline, scenarios, schema, streams
 
 BATCH, STEPS = 8, 2
 FPS = 5  # of the fixture `records`; ten instants, from 0 to 1.8 seconds
@@ -39,7 +41,8 @@ def read(path):
 
 
 def pixels_of(encoded):
-    return tf.io.decode_jpeg(encoded, channels=3).numpy()
+    """By OpenCV, as pictures are read at prediction time."""
+    return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
 class Truth:
@@ -257,7 +260,7 @@ def chosen(index, data):
 
 @pytest.fixture(scope="module")
 def labels(records, chosen, index):
-    return pipeline.load_labels(records, chosen, index)
+    return labelled_crops.load_labels(records, chosen, index)
 
 
 def test_labels_are_those_of_the_scenario(labels, chosen, truth):
@@ -276,20 +279,22 @@ def test_labels_are_those_of_the_scenario(labels, chosen, truth):
 
 def test_labels_of_all_views_of_an_instant(records, index, data):
     every = scenarios.choose("S1:all", index, data.subjects)
-    found = pipeline.load_labels(records, every, index)
+    found = labelled_crops.load_labels(records, every, index)
     assert sorted(zip(found["key"].astype(str), found["camera"].astype(str), strict=True)) == sorted(every)
 
 
 def test_labels_that_the_shards_do_not_hold_are_missed(records, index):
     with pytest.raises(ValueError, match="the index promises 2 labels, the shards hold 1 of them"):
-        pipeline.load_labels(records, [(index[0]["key"], "00_00"), (index[0]["key"], "99_99")], index)
+        labelled_crops.load_labels(records, [(index[0]["key"], "00_00"), (index[0]["key"], "99_99")], index)
 
 
 def test_statistics_are_over_accepted_joints_only():
     generator = np.random.default_rng(0)
     pose, weight = generator.normal(5, 30, (40, 21, 3)), (generator.random((40, 21)) < 0.7).astype(float)
     pose[:, 0], weight[:, 20] = 0, 0
-    mean, std = pipeline.pose_statistics({"pose": np.where(weight[..., None] > 0, pose, 1e6), "pose_weight": weight})
+    mean, std = labelled_crops.pose_statistics(
+        {"pose": np.where(weight[..., None] > 0, pose, 1e6), "pose_weight": weight}
+    )
     for joint in range(20):
         accepted = pose[weight[:, joint] > 0, joint]
         np.testing.assert_allclose(mean[joint], accepted.mean(0), atol=1e-9)
@@ -299,7 +304,7 @@ def test_statistics_are_over_accepted_joints_only():
 
 def labelled(labels, data, **options):
     options = {"batch_size": 4, "steps": 6, "seed": 0} | options
-    return pipeline.labelled(labels, data.crop_size, **options)
+    return labelled_crops.batches(labels, data.crop_size, **options)
 
 
 def test_labelled_crops_come_equally_often_with_their_own_pose(labels, data, truth):
@@ -356,7 +361,7 @@ def test_joint_batches_hold_as_many_labels_as_triplets(records, data, labels, tr
 
 
 def evaluation(records, data, chosen, index, **options):
-    stream = pipeline.evaluation(records, data, chosen, index, batch_size=5, **options)
+    stream = labelled_crops.evaluation(records, data, chosen, index, batch_size=5, **options)
     batches = list(stream.as_numpy_iterator())
     return [len(b["source"]) for b in batches], {n: np.concatenate([b[n] for b in batches]) for n in batches[0]}
 
@@ -421,9 +426,9 @@ def test_a_flipped_byte_is_an_error_not_a_picture(records, data, index, tmp_path
     assert manifest.load(folder, schema.SCHEMA_VERSION) == data  # the sizes do not tell
     every = scenarios.choose("S2:all", index, data.subjects)
     with pytest.raises(tf.errors.DataLossError):
-        pipeline.load_labels(folder, every, index)
+        labelled_crops.load_labels(folder, every, index)
     with pytest.raises(tf.errors.DataLossError):
         take(unlabelled(folder, data, ("S2",)), STEPS)
     damaged = ", ".join(shard.file for shard in group.shards)
-    with pytest.raises(ValueError, match=f"{damaged} is damaged"), pipeline.damage_named(folder, data):
-        pipeline.load_labels(folder, every, index)
+    with pytest.raises(ValueError, match=f"{damaged} is damaged"), streams.damage_named(folder, data):
+        labelled_crops.load_labels(folder, every, index)

@@ -164,7 +164,7 @@ def test_export_refuses_what_it_cannot_use(run, model, tmp_path, capsys):
         (folder / name).write_bytes((run / name).read_bytes()[:60])
         cases.append((f"{name}: {message}", exported(folder, tmp_path / "out")))
     cases.append(("exists already", exported(run, model)))
-    cases.append(("not a SavedModel", exported(run, tmp_path, "--overwrite")))
+    cases.append(("no exported model", exported(run, tmp_path, "--overwrite")))
     lines = capsys.readouterr().err.splitlines()
     for (message, status), line in zip(cases, lines, strict=True):
         assert status == 1 and message in line
@@ -336,7 +336,7 @@ def test_panoptic_calibration_files_give_intrinsics(tmp_path):
 def test_wrong_models_are_refused_with_one_line(model, picture, tmp_path, capsys):
     file = save(tmp_path / "a.png", picture)
     assert "no such folder" in error_of(capsys, f"--model={tmp_path / 'none'}", file)
-    assert "hand_tf.json and saved_model.pb expected" in error_of(capsys, f"--model={tmp_path}", file)
+    assert "hand_tf.json and saved_model.pb or model.tflite expected" in error_of(capsys, f"--model={tmp_path}", file)
     for name, content, message in (
         ("hand_tf.json", b"{", "not valid JSON"),
         ("hand_tf.json", b'{"image_size": 32}', "field box_margin"),

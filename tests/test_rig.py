@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import SHARED
 
-from hand_tf import command, evaluate, export, geometry, manifest, pipeline, predict, schema, skeleton, train
+from hand_tf import command, evaluate, export, geometry, labelled, manifest, pipeline, predict, schema, skeleton, train
 from tfrecords_tools import build, inspect, panoptic
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -57,7 +57,7 @@ def content(records):
 def trained(records, workdir, regime, *flags):
     """Trains on `early`; returns what was asked of the records: shards of triplets, and labels (key, camera)."""
     asked = {"shards": [], "labels": []}
-    groups, labels = pipeline.usable_groups, pipeline.load_labels
+    groups, labels = pipeline.usable_groups, labelled.load_labels
 
     def usable_groups(*arguments):
         found = groups(*arguments)
@@ -71,7 +71,7 @@ def trained(records, workdir, regime, *flags):
     sizes = ["--flagfile=flags/smoke.flags", "--subjects=early"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "usable_groups", usable_groups)
-        patch.setattr(pipeline, "load_labels", load_labels)
+        patch.setattr(labelled, "load_labels", load_labels)
         # The logical CPUs of the tests are two devices to MirroredStrategy.
         patch.setattr(train, "strategy", lambda: types.SimpleNamespace(scope=contextlib.nullcontext))
         places = [f"--data_dir={records}", f"--workdir={workdir}"]

@@ -100,7 +100,11 @@ def flags_of(options):
 
 def cut_crops(jobs, processes):
     """Runs all jobs on `processes` processes (0: one a core), each of which reads one camera at a time."""
-    with workers.pool(min(processes or os.cpu_count(), len(jobs))) as run:
+    processes = min(processes or os.cpu_count(), len(jobs))
+    # Where cameras are fewer than cores, the decoder's own threads use the rest; elsewhere they only cost.
+    threads = max(1, os.cpu_count() // processes)
+    jobs = [dataclasses.replace(job, threads=threads) for job in jobs]
+    with workers.pool(processes) as run:
         bar = {"total": len(jobs), "desc": "cameras", "unit": "camera", "disable": None}
         for _ in tqdm(run((crops.run_job, job) for job in jobs), **bar):
             pass

@@ -13,6 +13,7 @@ random order, are put together from the spools.
 import collections
 import dataclasses
 import json
+import math
 import os
 import pathlib
 
@@ -24,6 +25,7 @@ from tfrecords_tools import backgrounds, frames, panoptic, tally
 
 MIN_COVERAGE = 0.7  # share of the crop's pixels that must lie in the frame
 _MAX_SHRINK = 4
+SLACK = 4  # px about the border of a crop that count as its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,7 @@ class CameraJob:
     jpeg_quality: int
     spool: pathlib.Path
     background: pathlib.Path
+    threads: int = 1  # that decode the video
 
 
 def crop_of(instant, camera, margin, size):
@@ -79,21 +82,49 @@ def plan_views(instants, camera, margin, size, tally):
     return views
 
 
-def sampling_maps(crop):
+def sampling_maps(crop, whole=False):
     """The crop's maps, `k` times finer in both directions where one crop pixel spans about `k` pixels of the picture.
 
-    Choice: averaging k x k bilinear samples is anti-aliasing; a single sample a pixel would alias in large pictures.
+    `whole` as in `geometry.crop_maps`. Choice: averaging k x k bilinear samples is anti-aliasing; a single sample a
+    pixel would alias in large pictures.
     """
-    shrink = np.sqrt(crop.camera.K[0, 0] * crop.camera.K[1, 1]) / crop.K[0, 0]
-    k = int(np.clip(round(shrink), 1, _MAX_SHRINK))
+    shrink = math.sqrt(crop.camera.K[0, 0] * crop.camera.K[1, 1]) / crop.K[0, 0]
+    k = min(max(round(shrink), 1), _MAX_SHRINK)
+    if k == 1:
+        return geometry.crop_maps(crop, whole)
     # Pixel centres agree: the mean position of the k fine pixels of pixel i is k i + (k-1)/2, as in `intrinsics`.
     fine = dataclasses.replace(crop, K=geometry.intrinsics(crop.K[0, 0] * k, crop.size * k), size=crop.size * k)
-    return geometry.crop_maps(fine)
+    return geometry.crop_maps(fine, whole)
 
 
 def coverage(maps):
     """The share of a crop's pixels that lie in the frame."""
     return float(np.mean(maps[0] > geometry.OUTSIDE))
+
+
+def borders(views, camera):
+    """Where the borders of crops lie in the picture: [views, 36, 2] px, nan where the camera cannot say."""
+    if not views:
+        return np.empty((0, 36, 2))
+    size = views[0][1].size
+    steps, first = np.linspace(-0.5, size - 0.5, 9), np.full(9, -0.5)
+    u, v = np.concatenate([steps, steps, first, first + size]), np.concatenate([first, first + size, steps, steps])
+    border = np.stack([u, v, np.ones_like(u)], -1)
+    rays = np.stack([border @ np.linalg.inv(crop.K).T @ crop.R_virtual for _, crop in views])
+    return geometry.project(rays.reshape(-1, 3) @ camera.R + camera.centre, camera).reshape(-1, 36, 2)
+
+
+def window_of(border, camera):
+    """(left, top, right, bottom) px, exclusive ends, of the part of the picture that crops with `border`s show.
+
+    Nothing else of the background is ever looked at, and its median is most of the work of a short video.
+    """
+    limit = np.array([camera.width, camera.height])
+    if not np.isfinite(border).all():  # a ray that the lens folds: no telling where it ends
+        return 0, 0, *limit.tolist()
+    # Choice: some px more, for what a curved border and the neighbours of a sample may add.
+    low, high = np.floor(border.min((0, 1))) - SLACK, np.ceil(border.max((0, 1))) + SLACK + 1
+    return *np.clip(low, 0, limit).astype(int).tolist(), *np.clip(high, 0, limit).astype(int).tolist()
 
 
 def is_covered(crop, name, tally, maps=None):
@@ -111,11 +142,16 @@ def render(image, maps, size):
     return crop if len(crop) == size else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def encode(image, quality):
-    """RGB [height, width, 3] uint8 to JPEG bytes, without chroma subsampling: at 64 px it would blur the fingers."""
+def encode_bgr(image, quality):
+    """BGR [height, width, 3] uint8 to JPEG bytes, without chroma subsampling: at 64 px it would blur the fingers."""
     flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
     flags += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)[1].tobytes()
+    return cv2.imencode(".jpg", image, flags)[1].tobytes()
+
+
+def encode(image, quality):
+    """As `encode_bgr`, of an RGB image."""
+    return encode_bgr(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
 
 
 def _append(file, data):
@@ -126,14 +162,14 @@ def _append(file, data):
 
 
 def _cut_frame(job, image, views, file, skipped):
-    """Crops all `views` of one picture into the spool; returns [(position, Crop, offset, length)]."""
+    """Crops all `views` of one picture into the spool; returns [(position, Crop, whole, offset, length)]."""
     entries = []
-    for i, crop in views:
-        maps = sampling_maps(crop)
-        if not is_covered(crop, job.instants[i].name, skipped, maps):
+    for i, crop, whole in views:
+        maps = sampling_maps(crop, whole)
+        if not whole and not is_covered(crop, job.instants[i].name, skipped, maps):
             continue
-        picture = encode(render(image, maps, crop.size), job.jpeg_quality)
-        entries.append((i, crop, *_append(file, picture)))
+        picture = encode_bgr(render(image, maps, crop.size), job.jpeg_quality)
+        entries.append((i, crop, whole, *_append(file, picture)))
     return entries
 
 
@@ -142,23 +178,27 @@ def _read_once(job, views, file, skipped):
 
     Returns the entries of `_cut_frame`, the background, and its statistics.
     """
-    by_frame = collections.defaultdict(list)
-    for view in views:
-        by_frame[job.instants[view[0]].frame].append(view)
+    by_frame, border = collections.defaultdict(list), borders(views, job.camera)
+    wholes = geometry.inside(border - SLACK, job.camera) & geometry.inside(border + SLACK, job.camera)
+    for (i, crop), whole in zip(views, wholes.all(1).tolist(), strict=True):
+        by_frame[job.instants[i].frame].append((i, crop, whole))
     cached = backgrounds.load(job.background)
-    samples = {} if cached else job.samples
+    samples = job.samples if views and not cached else {}
+    left, top, right, bottom = window = window_of(border, job.camera) if views else (0, 0, 0, 0)
     entries, scenes, rectangles = [], [], []
-    for frame, image in frames.read(job.source, job.camera, sorted({*by_frame, *samples}), skipped):
+    for frame, image in frames.read(job.source, job.camera, sorted({*by_frame, *samples}), skipped, job.threads):
         if image is None:
             skipped.add("views: picture missing", f"{job.source} frame {frame}", len(by_frame.get(frame, ())))
             continue
         if frame in samples:
-            scenes.append(image)
-            rectangles.append(samples[frame])
+            scenes.append(image[top:bottom, left:right].copy())
+            rectangles.append(backgrounds.shift(samples[frame], window))
         entries += _cut_frame(job, image, by_frame.get(frame, ()), file, skipped)
     if cached is None and scenes:
-        scene, fallback = backgrounds.masked_median(scenes, rectangles)
-        cached = scene, {"frames": len(scenes), "plain_median_share": fallback / scene[..., 0].size}
+        found, fallback = backgrounds.masked_median(scenes, rectangles)
+        scene = np.zeros((job.camera.height, job.camera.width, 3), np.uint8)
+        scene[top:bottom, left:right] = found
+        cached = scene, {"frames": len(scenes), "plain_median_share": fallback / max(found[..., 0].size, 1)}
         backgrounds.save(job.background, *cached)
     return entries, *(cached or (None, {"frames": 0, "plain_median_share": 0.0}))
 
@@ -176,8 +216,8 @@ def run_job(job):
         with open(partial, "wb") as file:
             entries, scene, statistics = _read_once(job, views, file, skipped)
             rows = []
-            for i, crop, *place in entries:
-                picture = encode(render(scene, sampling_maps(crop), crop.size), job.jpeg_quality)
+            for i, crop, whole, *place in entries:
+                picture = encode_bgr(render(scene, sampling_maps(crop, whole), crop.size), job.jpeg_quality)
                 rows.append((i, *place, *_append(file, picture)))
         os.replace(partial, job.spool)
         manifest.write_text(

@@ -1,0 +1,318 @@
+"""The same network, losses and steps in plain PyTorch: what the training step is measured against.
+
+    Encoder     image [B, 3, H, W] uint8        -> points [B, N, 3], appearance [B, A]
+    Decoder     points, appearance, background  -> image [B, 3, H, W] in 0..1, mask [B, 1, H, W]
+    PoseHead    points [B, N, 3]                -> pose [B, 21, 3] mm
+    Step        one step of a regime: forward, losses, backward, Adam
+
+Written as one would write it in PyTorch, channels first and eagerly run. Modules bear the names of the Keras layers,
+by which `copy_weights` fills them; then both sides must give the same outputs (`benchmarks.train_step` checks it).
+"""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+JOINTS = 21
+
+
+def _unit(image):
+    return image.float() / 255.0
+
+
+class Normalize(nn.Module):
+    """RGB in 0..1 -> ImageNet's mean 0 and standard deviation 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image):
+        return (image - self.mean) / self.std
+
+
+class Block(nn.Module):
+    """A basic block of ResNet-18."""
+
+    def __init__(self, before, channels, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.downsample = None
+        if stride > 1 or before != channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(before, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        return functional.relu(self.bn2(self.conv2(x)).add_(shortcut), inplace=True)
+
+
+class Trunk(nn.Module):
+    """The first `stages` stages of a ResNet-18: normalised image -> maps after stem and every stage."""
+
+    def __init__(self, width=64, stem="imagenet", stages=4):
+        super().__init__()
+        kernel = 7 if stem == "imagenet" else 3
+        self.conv1 = nn.Conv2d(3, width, kernel, 2, kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.pool = nn.MaxPool2d(3, 2, 1) if stem == "imagenet" else nn.Identity()
+        before = width
+        for i in range(stages):
+            channels, stride = width * 2**i, 2 if i else 1
+            self.add_module(
+                f"layer{i + 1}", nn.Sequential(Block(before, channels, stride), Block(channels, channels, 1))
+            )
+            before = channels
+        self.stages = stages
+
+    def forward(self, x):
+        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        maps, x = [x], self.pool(x)
+        for i in range(self.stages):
+            x = getattr(self, f"layer{i + 1}")(x)
+            maps.append(x)
+        return maps
+
+
+class Encoder(Trunk):
+    """`hand_tf.models.encoder`."""
+
+    def __init__(self, size, width=64, num_points=200, appearance_size=128, stem="imagenet"):
+        super().__init__(width, stem)
+        side = size // (32 if stem == "imagenet" else 16)
+        self.normalize = Normalize()
+        self.points_dense = nn.Linear(8 * width * side * side, 3 * num_points)
+        self.appearance_dense = nn.Linear(8 * width, appearance_size)
+        self.map_shape = (8 * width, side, side)
+
+    def forward(self, image):
+        last = super().forward(self.normalize(_unit(image)))[-1]
+        points = self.points_dense(last.flatten(1)).unflatten(1, (-1, 3))
+        points = points * torch.rsqrt(points.square().sum(-1, keepdim=True).mean(1, keepdim=True) + 1e-6)
+        return points, self.appearance_dense(last.mean((2, 3)))
+
+
+class Decoder(nn.Module):
+    """`hand_tf.models.decoder` with `splat` and `composite`."""
+
+    def __init__(self, size, width=64, num_points=200, appearance_size=128, convolutions=2, extent=2.0):
+        super().__init__()
+        self.start, self.extent = size // 4, extent
+        self.look = nn.Linear(appearance_size, 2 * width)
+        self.register_buffer("cells", torch.arange(self.start, dtype=torch.float32), persistent=False)
+        self.convolutions, before = convolutions, 2 * num_points + 2 * width
+        for stage in range(3):
+            channels, layers = width * 2 ** (2 - stage), nn.ModuleDict()
+            for i in range(convolutions):
+                layers[f"{i}_conv"] = nn.Conv2d(before, channels, 3, 1, 1, bias=False)
+                layers[f"{i}_bn"] = nn.BatchNorm2d(channels)
+                before = channels
+            self.add_module(f"stage{stage}", layers)
+        self.foreground, self.mask = nn.Conv2d(before, 3, 1), nn.Conv2d(before, 1, 1)
+
+    def splat(self, points):
+        """[B, N, 3] -> soft dots, and once more times their depth, [B, 2 N, start, start]."""
+        places = points[..., :2] * (self.start / (2 * self.extent)) + (self.start - 1) / 2
+        near = torch.exp(-0.5 * (places.unsqueeze(-1) - self.cells).square())
+        dots = near[:, :, 1].unsqueeze(-1) * near[:, :, 0].unsqueeze(-2)
+        return torch.cat([dots, dots * points[..., 2, None, None]], 1)
+
+    def forward(self, points, appearance, background):
+        look = functional.relu(self.look(appearance))[..., None, None].expand(-1, -1, self.start, self.start)
+        x = torch.cat([self.splat(points), look], 1)
+        if self.foreground.weight.is_contiguous(memory_format=torch.channels_last):
+            x = x.contiguous(memory_format=torch.channels_last)
+        for stage in range(3):
+            if stage:
+                x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            layers = getattr(self, f"stage{stage}")
+            for i in range(self.convolutions):
+                x = functional.relu(layers[f"{i}_bn"](layers[f"{i}_conv"](x)), inplace=True)
+        mask = torch.sigmoid(self.mask(x).float())
+        return mask * torch.sigmoid(self.foreground(x).float()) + (1 - mask) * _unit(background), mask
+
+
+class PoseHead(nn.Module):
+    """`hand_tf.models.pose_head`."""
+
+    def __init__(self, num_points=200, width=2048, depth=2, dropout=0.5):
+        super().__init__()
+        before, self.depth, self.dropout = 3 * num_points, depth, dropout
+        self.points_bn = nn.BatchNorm1d(before)
+        for i in range(depth):
+            self.add_module(f"hidden{i}", nn.Linear(before, width, bias=False))
+            self.add_module(f"bn{i}", nn.BatchNorm1d(width))
+            before = width
+        self.standardised = nn.Linear(before, 3 * JOINTS)
+        self.register_buffer("mean", torch.zeros(JOINTS, 3))
+        self.register_buffer("std", torch.ones(JOINTS, 3))
+
+    def forward(self, points):
+        x = self.points_bn(points.flatten(1))
+        for i in range(self.depth):
+            x = functional.relu(getattr(self, f"bn{i}")(getattr(self, f"hidden{i}")(x)))
+            x = functional.dropout(x, self.dropout, self.training)
+        return self.standardised(x).float().unflatten(1, (JOINTS, 3)) * self.std + self.mean
+
+
+class Features(nn.Module):
+    """`hand_tf.resnet.feature_model`: frozen, always in inference mode; RGB in 0..1 -> three maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.normalize, self.trunk = Normalize(), Trunk(stages=2)
+        self.requires_grad_(False)
+
+    def train(self, mode=True):
+        return super().train(False)
+
+    def forward(self, image):
+        return self.trunk(self.normalize(image))
+
+
+class Step(nn.Module):
+    """One training step of a regime (`hand_tf.regimes`) on a batch of tensors by name.
+
+    Args:
+        parts: encoder, and decoder or pose_head or both, by name.
+        frozen_encoder: the pose head alone learns.
+        features: of the feature loss, or None.
+        weights: of the losses image, mask, features and pose.
+        std: [21, 3] mm, of the labels.
+        precision: dtype of autocast, or None.
+    """
+
+    def __init__(self, parts, *, frozen_encoder=False, features=None, weights=None, std=None, precision=None):
+        super().__init__()
+        self.parts, self.features, self.frozen_encoder = nn.ModuleDict(parts), features, frozen_encoder
+        self.weights = {"image": 1.0, "mask": 1.0, "features": 1.0, "pose": 1.0} | (weights or {})
+        self.register_buffer("inverse", torch.ones(JOINTS, 3) if std is None else 1 / torch.as_tensor(std))
+        self.precision = precision
+        if frozen_encoder:
+            self.parts["encoder"].requires_grad_(False)
+        learned = [weight for weight in self.parts.parameters() if weight.requires_grad]
+        # The kernel that updates all weights at once: about as fast as PyTorch gets.
+        self.optimizer = torch.optim.Adam(learned, lr=1e-3, eps=1e-7, fused=True)
+
+    def train(self, mode=True):
+        super().train(mode)
+        if self.frozen_encoder:
+            self.parts["encoder"].eval()
+        return self
+
+    def novel_view(self, batch):
+        """(image, mask) of the reference's view, from the points of the source."""
+        encode = self.parts["encoder"]
+        points, appearance = encode(batch["source"])[0], encode(batch["reference"])[1]
+        turned = points.float() @ batch["rotation"].transpose(1, 2)
+        return self.parts["decoder"](turned, appearance, batch["background"])
+
+    def loss(self, batch):
+        """The weighted sum of the regime's losses."""
+        total = 0.0
+        if "decoder" in self.parts:
+            image, mask = self.novel_view(batch)
+            target = _unit(batch["target"])
+            pixel = (target - image).abs().mean(1) * batch["image_weight"]
+            covered = functional.binary_cross_entropy(mask[:, 0], batch["mask"], batch["mask_weight"])
+            total = self.weights["image"] * pixel.mean() + self.weights["mask"] * covered
+            if self.features is not None:
+                with torch.no_grad():
+                    wanted = self.features(target)
+                pairs = zip(wanted, self.features(image), strict=True)
+                total = total + self.weights["features"] * sum((a - b).abs().mean() for a, b in pairs) / len(wanted)
+        if "pose_head" in self.parts:
+            pose = self.parts["pose_head"](self.points(batch))
+            square = ((batch["pose"] - pose) * self.inverse).square().mean(-1) * batch["pose_weight"]
+            total = total + self.weights["pose"] * square.sum() / batch["pose_weight"].sum()
+        return total
+
+    def points(self, batch):
+        """Points of the labelled crops."""
+        crops = batch["labelled"] if "decoder" in self.parts else batch["source"]
+        with torch.set_grad_enabled(not self.frozen_encoder):
+            return self.parts["encoder"](crops)[0]
+
+    def forward(self, batch):
+        """One step; returns the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        device = batch["source"].device.type
+        with torch.autocast(device, self.precision or torch.bfloat16, enabled=self.precision is not None):
+            loss = self.loss(batch)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+
+@torch.no_grad()
+def forward_flops(module, *inputs):
+    """Multiplications and additions of the convolutions and fully connected layers on one sample."""
+    total = 0
+
+    def add(layer, _, output):
+        nonlocal total
+        total += 2 * layer.weight.numel() * (output[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1)
+
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    handles = [layer.register_forward_hook(add) for layer in layers]
+    module(*inputs)
+    for handle in handles:
+        handle.remove()
+    return total
+
+
+def _tensors(layer, module):
+    """(tensor of the module, value) of a Keras layer, by the names that Keras gives its variables."""
+    values = {variable.name: np.array(variable) for variable in layer.weights}
+    if "kernel" in values:
+        kernel = values["kernel"]
+        yield module.weight, kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T
+        if "bias" in values:
+            yield module.bias, values["bias"]
+    elif "gamma" in values:
+        yield from ((module.weight, values["gamma"]), (module.bias, values["beta"]))
+        yield from ((module.running_mean, values["moving_mean"]), (module.running_var, values["moving_variance"]))
+    elif "std" in values:
+        yield from ((module.mean, values["mean"]), (module.std, values["std"]))
+
+
+def copy_weights(model, module):
+    """Fills `module` with the weights of the Keras `model`, layer by layer of the same name.
+
+    Raises:
+        ValueError: a layer that the module lacks, or numbers of weights that differ.
+    """
+    modules, copied = dict(module.named_modules()), 0
+    modules |= {name.removeprefix("trunk."): each for name, each in modules.items()} | {"pose": module}
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        if layer.name not in modules:
+            raise ValueError(f"{model.name}: the module has no {layer.name}")
+        for tensor, value in _tensors(layer, modules[layer.name]):
+            if layer.name == "points_dense" and value.ndim == 2:
+                # Keras flattens rows, columns, channels; PyTorch channels first.
+                channels, height, width = module.map_shape
+                value = value.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).reshape(len(value), -1)
+            with torch.no_grad():
+                tensor.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+            copied += tensor.numel()
+    if copied != model.count_params():
+        raise ValueError(f"{model.name}: {model.count_params()} weights, of which the module took {copied}")
+
+
+def channels_first(batch):
+    """NumPy batch by name -> tensors; pictures [B, H, W, C] become [B, C, H, W] in memory of that order."""
+    tensors = {}
+    for name, value in batch.items():
+        tensor = torch.from_numpy(np.ascontiguousarray(value))
+        tensors[name] = tensor.permute(0, 3, 1, 2).contiguous() if tensor.ndim == 4 else tensor
+    return tensors

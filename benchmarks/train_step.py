@@ -1,0 +1,213 @@
+"""How fast a training step is, and where its time goes; beside the same network in plain PyTorch.
+
+    python -m benchmarks.train_step --output=docs/train_step.jsonl
+    python -m benchmarks.train_step --full --regimes=pretrain,supervised
+    python -m benchmarks.train_step --profile
+
+Times the compiled step of every regime on a batch in memory. With PyTorch installed (`pip install torch`) the peer of
+`benchmarks.torch_peer` takes turns with it, in both memory layouts, of which the faster counts. Before that both sides
+must count the same weights and the same arithmetic, and their losses must agree over the first steps: equal outputs,
+gradients and updates.
+
+`peer_ratio` is our throughput over the peer's, the median over the rounds. Threads of PyTorch wait asleep unless
+OMP_WAIT_POLICY says otherwise: on a busy machine spinning ones would stretch its step several times.
+"""
+
+import importlib.util
+import os
+import statistics
+import sys
+import time
+
+from absl import flags
+
+# Before TensorFlow and PyTorch are imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import results, steps
+from hand_tf import command, regimes
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("regimes", list(regimes.REGIMES), "Regimes to time.", flag_values=FLAGS)
+flags.DEFINE_bool("full", False, "128 px, ResNet-18 and the feature loss, not the demo's sizes.", flag_values=FLAGS)
+flags.DEFINE_integer("threads", 0, "Threads of either side; 0: one a core.", flag_values=FLAGS)
+flags.DEFINE_integer("rounds", 5, "Rounds, in which the sides take turns.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("steps", 0, "Steps a turn; 0: two, or one with --full.", flag_values=FLAGS)
+flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "Of both sides.", flag_values=FLAGS)
+flags.DEFINE_bool("profile", False, "Time the stages of a step instead.", flag_values=FLAGS)
+flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
+
+CHECKED_STEPS = 3
+
+
+def _tensors(batch):
+    return tuple({name: tf.constant(value) for name, value in part.items()} for part in batch)
+
+
+def _peers(regime, sizes, mine):
+    """Functions by memory layout that make one step of the peer and return its loss."""
+    import torch
+
+    precision = torch.bfloat16 if FLAGS.precision == "mixed_bfloat16" else None
+    found = {}
+    for name, layout in (("channels first", torch.contiguous_format), ("channels last", torch.channels_last)):
+        step, batch = steps.peer(regime, sizes, mine, precision)
+        step = step.to(memory_format=layout)
+        batch = {key: x.contiguous(memory_format=layout) if x.ndim == 4 else x for key, x in batch.items()}
+        found[name] = lambda step=step, batch=batch: float(step(batch))
+    here, there = steps.part_flops(mine), steps.peer_flops(step, batch)
+    if here != there:
+        raise ValueError(f"operations of a forward pass {here} here, {there} in PyTorch: not the same network")
+    return found
+
+
+def _check_losses(regime, losses):
+    """All sides start from the same weights, so that equal losses mean equal outputs, gradients and updates."""
+    tolerance = 1e-2 if FLAGS.precision == "float32" else 5e-2
+    for name, found in losses.items():
+        if not np.allclose(found, losses["ours"], rtol=tolerance):
+            raise ValueError(f"{regime.name}: losses {losses['ours']} here, {found} in PyTorch, {name}")
+
+
+def measure(regime, sizes, turns, with_peer):
+    """(wall, CPU) seconds a step by side and round, and the operations of a step for one sample."""
+    keras.utils.set_random_seed(0)
+    mine = steps.ours(regime, sizes, jit_compile=False)
+    batch = _tensors(mine.batch)
+    peers = _peers(regime, sizes, mine) if with_peer else {}
+    sides = {"ours": lambda: float(mine.model.train_on_batch(*batch, return_dict=True)["loss"])} | peers
+    _check_losses(regime, {name: [step() for _ in range(CHECKED_STEPS)] for name, step in sides.items()})
+    seconds = {name: [] for name in sides}
+    for _ in range(FLAGS.rounds):
+        for name, step in sides.items():
+            start = time.perf_counter(), time.process_time()
+            for _ in range(turns):
+                step()
+            stop = time.perf_counter(), time.process_time()
+            seconds[name].append([(after - before) / turns for before, after in zip(start, stop, strict=True)])
+    return seconds, steps.step_flops(regime, steps.part_flops(mine))
+
+
+def _row(regime, sizes, seconds, flops):
+    wall = {name: statistics.median(each[0] for each in rounds) for name, rounds in seconds.items()}
+    cpu = {name: statistics.median(each[1] for each in rounds) for name, rounds in seconds.items()}
+    row = {"regime": regime.name, "samples_per_second": round(sizes.batch / wall["ours"], 1)}
+    row |= {"ms": {name: round(1e3 * value, 1) for name, value in wall.items()}}
+    row |= {"cpu_ms": {name: round(1e3 * value, 1) for name, value in cpu.items()}}
+    row["gflops_per_second"] = round(sizes.batch * flops / wall["ours"] / 1e9, 1)
+    best = min((name for name in wall if name != "ours"), key=wall.get, default=None)
+    if best:
+        ratios, cpu_ratios = np.array(seconds[best]).T / np.array(seconds["ours"]).T
+        row |= {"peer": best, "peer_ratio": round(float(np.median(ratios)), 2)}
+        row |= {"range": [round(float(each), 2) for each in (ratios.min(), ratios.max())]}
+        row |= {"cpu_ratio": round(float(np.median(cpu_ratios)), 2)}  # of a busy machine the steadier number
+    return row
+
+
+def _print(rows):
+    titles = f"{'regime':<18}{'samples/s':>10}{'ms':>9}{'GFLOP/s':>9}"
+    print(titles + f"{'peer ms':>9}{'ratio':>7}{'of CPU':>8}  range over rounds")
+    for row in rows:
+        text = f"{row['regime']:<18}{row['samples_per_second']:>10.1f}{row['ms']['ours']:>9.1f}"
+        text += f"{row['gflops_per_second']:>9.1f}"
+        if "peer" in row:
+            text += f"{row['ms'][row['peer']]:>9.1f}{row['peer_ratio']:>7.2f}{row['cpu_ratio']:>8.2f}"
+            text += f"  {row['range']} ({row['peer']})"
+        print(text)
+
+
+def _stages(mine, sizes):
+    """Functions without arguments by stage, those of a step of `semi_supervised` in order."""
+    (x, y, weight), parts, model = _tensors(mine.batch), mine.parts, mine.model
+    latent = {"points": tf.random.normal([sizes.batch, sizes.num_points, 3])}
+    latent["appearance"] = tf.random.normal([sizes.batch, sizes.appearance])
+    latent["background"] = x["background"]
+    outputs = model(x, training=False)
+    splat, normalize = parts["decoder"].get_layer("splat"), parts["encoder"].get_layer("normalize")
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x, y, model(x, training=True), weight)
+        return tape.gradient(loss, model.trainable_variables)
+
+    stages = {
+        "one encoder, forward": lambda: parts["encoder"](x["source"], training=True),
+        "  of which normalised bytes": lambda: normalize(x["source"]),
+        "rotation and splat, forward": lambda: splat(tf.matmul(latent["points"], x["rotation"], transpose_b=True)),
+        "decoder with splat, forward": lambda: parts["decoder"](latent, training=True),
+        "pose head, forward": lambda: parts["pose_head"](latent["points"], training=True),
+        "losses, forward": lambda: model.compute_loss(x, y, outputs, weight),
+        "all, forward": lambda: model.compute_loss(x, y, model(x, training=True), weight),
+        "all, forward and backward": gradients,
+    }
+    compiled = {name: tf.function(function, autograph=False) for name, function in stages.items()}
+    return compiled | {"the step: and optimiser, metrics": lambda: model.train_on_batch(x, y, weight)}
+
+
+def profile(sizes):
+    """Rows (stage, ms) of a step of `semi_supervised`, which has all stages."""
+    stages = _stages(steps.ours(regimes.REGIMES["semi_supervised"], sizes, jit_compile=False), sizes)
+    samples = {name: [] for name in stages}
+    for turn in range(FLAGS.rounds + 2):
+        for name, stage in stages.items():
+            start = time.perf_counter()
+            stage()
+            if turn >= 2:  # the first traces and compiles
+                samples[name].append(1e3 * (time.perf_counter() - start))
+    rows = [{"stage": name, "ms": round(statistics.median(each), 2)} for name, each in samples.items()]
+    for row in rows:
+        print(f"{row['stage']:<36}{row['ms']:>9.2f} ms  {100 * row['ms'] / rows[-1]['ms']:5.1f} %")
+    return rows
+
+
+def _set_threads(with_peer):
+    count = FLAGS.threads or os.cpu_count()
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
+    if with_peer:
+        import torch
+
+        torch.set_num_threads(count)
+    return count
+
+
+def main(_):
+    """Prints the table and the headline."""
+    unknown = set(FLAGS.regimes) - set(regimes.REGIMES)
+    if unknown:
+        raise ValueError(f"--regimes={','.join(sorted(unknown))}: expected some of {', '.join(regimes.REGIMES)}")
+    sizes = steps.FULL if FLAGS.full else steps.DEMO
+    with_peer = importlib.util.find_spec("torch") is not None and not FLAGS.profile
+    threads = _set_threads(with_peer)
+    keras.mixed_precision.set_global_policy(FLAGS.precision)
+    headline = {"sizes": "full" if FLAGS.full else "demo", "threads": threads, "precision": FLAGS.precision}
+    if FLAGS.profile:
+        rows = profile(sizes)
+        results.publish(headline | {"step_ms": rows[-1]["ms"]}, rows, FLAGS.output)
+        return
+    if not with_peer:
+        print("no peer: PyTorch is not installed (pip install torch --index-url https://download.pytorch.org/whl/cpu)")
+    rows = []
+    for name in FLAGS.regimes:
+        regime = regimes.REGIMES[name]
+        seconds, flops = measure(regime, sizes, FLAGS.steps or (1 if FLAGS.full else 2), with_peer)
+        rows.append(_row(regime, sizes, seconds, flops))
+        print(f"{name}: {rows[-1]['ms']}", flush=True)
+        keras.utils.clear_session()
+    _print(rows)
+    headline["samples_per_second"] = {row["regime"]: row["samples_per_second"] for row in rows}
+    if with_peer:
+        import torch
+
+        headline["peer_ratio"] = {row["regime"]: row["peer_ratio"] for row in rows}
+        headline["torch"] = torch.__version__
+    results.publish(headline, rows, FLAGS.output)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, FLAGS))

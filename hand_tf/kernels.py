@@ -1,0 +1,40 @@
+"""Kernels that a backend has and `keras.ops` has no name for; the only model code that knows its backend.
+
+`keras.ops` normalises a batch in some twenty passes over the map, forward and backward together. XLA (JAX) melts them
+into two; TensorFlow runs them one by one, unless told to use the kernel that does the same.
+"""
+
+import keras
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+
+def has_batch_norm(x):
+    """Whether `batch_norm` takes this tensor: maps on TensorFlow, one replica (the kernel knows no other replicas)."""
+    if keras.backend.backend() != "tensorflow" or len(x.shape) != 4:
+        return False
+    return tf.distribute.get_strategy().num_replicas_in_sync == 1
+
+
+def batch_norm(x, gamma, beta, epsilon, statistics=None):
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, as one kernel forward and one backward.
+
+    Args:
+        x: [batch, H, W, channels]; half precision stays as it is, what is summed up is float32.
+        gamma, beta: [channels] float32.
+        statistics: (mean, variance) [channels] float32 of inference; None for those of the batch, through which the
+            gradient then flows.
+
+    Returns:
+        The map as `x`, mean and variance [channels].
+    """
+    given = statistics or (tf.zeros([0]), tf.zeros([0]))
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=gamma, offset=beta, mean=given[0], variance=given[1], epsilon=epsilon, is_training=statistics is None
+    )
+    if statistics is None:
+        # The kernel estimates the population's variance, Keras keeps the batch's.
+        count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
+        variance = variance * ((count - 1.0) / count)
+    return y, mean, variance
