@@ -328,8 +328,11 @@ def test_both_ways_show_the_same_pictures(both_ways):
             pairs = zip(record[name].numpy(), short[key][name].numpy(), strict=True)
             for one, other in pairs:
                 one, other = (tf.io.decode_jpeg(data).numpy().astype(float) for data in (one, other))
-                gaps.append(np.abs(one - other))
-    assert np.mean(crops) < 2.5 and np.percentile(crops, 99) < 12  # JPEG, nothing else
+                gaps.append(one - other)
+    # What remains of the crops is JPEG: small, without bias, and gone when neighbours are averaged.
+    assert np.mean(np.abs(crops)) < 3 and np.percentile(np.abs(crops), 99) < 16
+    assert np.abs(np.mean(crops, axis=(0, 1, 2))).max() < 0.7
+    assert np.percentile([np.abs(cv2.GaussianBlur(gap, (0, 0), 3)).max() for gap in crops], 95) < 8
     # A median over time keeps traces of people who stand in one place for a while.
     assert np.median(np.abs(scenes)) <= 2
     assert np.mean([np.mean(np.abs(gap) < 12) for gap in scenes]) > 0.75
