@@ -79,7 +79,7 @@ def _conv(x, channels, kernel, stride, name, activation=True):
     settings = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
     if channels is None:
         # He et al.'s: every output sees kernel^2 inputs, while Keras' `he_normal` would count those of all channels.
-        initializer = keras.initializers.RandomNormal(mean=1 / kernel, stddev=1 / kernel)
+        initializer = keras.initializers.RandomNormal(stddev=2**0.5 / kernel)
         x = keras.layers.DepthwiseConv2D(kernel, depthwise_initializer=initializer, **settings)(x)
     else:
         x = keras.layers.Conv2D(channels, kernel, kernel_initializer="he_normal", **settings)(x)
