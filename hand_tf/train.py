@@ -155,7 +155,8 @@ def _train(folder, regime, data):
         model.compile(_optimizer(), *_losses(regime, data, labels), jit_compile=keras.backend.backend() == "jax")
     # Before a checkpoint is restored: one of the probe's references is the encoder at the start.
     referee = _probe(parts["encoder"], data) if _probed(regime) else None
-    first_epoch = checkpoints.restore(folder / "checkpoints", model)
+    with strategy().scope():  # restoring makes the optimizer's variables
+        first_epoch = checkpoints.restore(folder / "checkpoints", model)
     batches = _batches(regime, data, labels, first_epoch)
     print(f"{regime.name}: epochs {first_epoch + 1} to {FLAGS.epochs} of {FLAGS.steps_per_epoch} steps", flush=True)
 
