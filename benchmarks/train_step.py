@@ -191,7 +191,7 @@ def main(_):
         results.publish(headline | {"step_ms": rows[-1]["ms"]}, rows, FLAGS.output)
         return
     if not with_peer:
-        print("no peer: PyTorch is not installed (pip install torch --index-url https://download.pytorch.org/whl/cpu)")
+        print("no peer: PyTorch is not installed (pip install torch)")
     rows = []
     for name in FLAGS.regimes:
         regime = regimes.REGIMES[name]

@@ -121,13 +121,8 @@ def _write_records(dumps, jobs, options, skipped):
         for camera, spool in zip(sequence.cameras, views.spools, strict=True):
             skipped.merge(spool.skipped)
             scenes[f"{sequence.name}/{camera.name}"] = spool.background
-        members = shards.group_instants(sequence.instants, views.shows, options.min_views, skipped)
-        total = sum(map(len, members.values()))
-        with tqdm(total=total, desc=sequence.name, unit="record", disable=None) as progress:
-            for name, positions in members.items():
-                group, rows = shards.write_group(views, name, positions, options, progress)
-                groups.append(group)
-                index += rows
+        more, rows = shards.write_groups(views, sequence.name, options, skipped)
+        groups, index = groups + more, index + rows
         views.close()
     return groups, index, scenes
 
@@ -153,15 +148,11 @@ def run(options):
     jobs = {sequence.name: camera_jobs(sequence, options) for sequence in dumps}
     cut_crops([job for group in jobs.values() for job in group], options.workers)
     groups, index, scenes = _write_records(dumps, jobs, options, skipped)
-    if not groups:
-        raise ValueError("no instant is left: " + "; ".join(line.strip() for line in skipped.lines()))
+    shards.check_left(groups, skipped)
     instants = sum(len(sequence.instants) for sequence in dumps)
     report = shards.report(groups, instants, skipped, time.monotonic() - start) | {"backgrounds": scenes}
-    cameras = {sequence.name: [camera.name for camera in sequence.cameras] for sequence in dumps}
-    content = manifest.Manifest(
-        schema.SCHEMA_VERSION, options.crop_size, rates[0], cameras, flags_of(options), report, "", tuple(groups)
-    )
-    manifest.write(options.output, content, index)
+    cameras = {sequence.name: sequence.cameras for sequence in dumps}
+    shards.write_manifest(options, rates[0], cameras, flags_of(options), report, groups, index)
     shutil.rmtree(options.output / "work" / "spool")
     return report
 

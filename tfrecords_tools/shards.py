@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from hand_tf import geometry, manifest, schema, skeleton
 from tfrecords_tools import crops
@@ -110,6 +111,36 @@ def write_group(views, name, positions, options, progress):
         index += _index_rows(views, file, part)
     seen, labelled = sum(len(row["cameras"]) for row in index), sum(row["labelled"] for row in index)
     return manifest.Group(*name, len(index), seen, labelled, tuple(shards)), index
+
+
+def write_groups(views, name, options, skipped):
+    """Writes all groups of a sequence called `name`; returns their `manifest.Group`s and all index rows.
+
+    `views` as in `write_group`, with `shows` as in `group_instants`; `options` has `min_views` too.
+    """
+    members = group_instants(views.instants, views.shows, options.min_views, skipped)
+    groups, index = [], []
+    with tqdm(total=sum(map(len, members.values())), desc=name, unit="record", disable=None) as progress:
+        for member, positions in members.items():
+            group, rows = write_group(views, member, positions, options, progress)
+            groups.append(group)
+            index += rows
+    return groups, index
+
+
+def check_left(groups, skipped):
+    """Raises ValueError, with what was left out, if no group is left."""
+    if not groups:
+        raise ValueError("no instant is left: " + "; ".join(line.strip() for line in skipped.lines()))
+
+
+def write_manifest(options, fps, cameras, settings, content, groups, index):
+    """Completes a records folder: `settings` made it, `content` is its report, `cameras` maps sequence to cameras."""
+    names = {name: [camera.name for camera in each] for name, each in cameras.items()}
+    described = manifest.Manifest(
+        schema.SCHEMA_VERSION, options.crop_size, fps, names, settings, content, "", tuple(groups)
+    )
+    manifest.write(options.output, described, index)
 
 
 def report(groups, instants, skipped, seconds):

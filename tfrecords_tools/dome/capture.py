@@ -161,14 +161,19 @@ def person_of(seed, index):
     return body.make_person(seed, index)
 
 
+def _turned(points, moves, side):
+    """`points` [frames, k, 3] of the hand frame as a hand in motion has them, mirrored if left, before it is placed."""
+    points = np.einsum("nij,nkj->nki", moves.R, points) + moves.t[:, None]
+    return points @ skeleton.MIRROR if side == "left" else points
+
+
 def _middle_line(sequence, number, side, moves):
     """Elbow, wrist and middle finger tip [frames, 3, 3] of one hand, mirrored if left, before it is placed."""
     traits = people.traits(sequence.seed, number)
     local, bones = hand.forward(traits.bases, traits.lengths, moves.angles)
     elbow = -hand.forearm_length(traits) * bones[:, hand.FOREARM, :, 1]
     line = np.stack([elbow, local[:, skeleton.ROOT], local[:, skeleton.FINGERS["middle"][-1]]], 1)
-    line = np.einsum("nij,nkj->nki", moves.R, line) + moves.t[:, None]
-    return line @ skeleton.MIRROR if side == "left" else line
+    return _turned(line, moves, side)
 
 
 def _keep_apart(lines, right):
@@ -213,8 +218,7 @@ def joints_of(sequence, number, side):
     traits = people.traits(sequence.seed, number)
     moves, place = motions(sequence, number)[side]
     local, _ = hand.forward(traits.bases, traits.lengths, moves.angles)
-    joints = np.einsum("nij,nkj->nki", moves.R, local) + moves.t[:, None]
-    return (joints @ skeleton.MIRROR if side == "left" else joints) + place[:, None]
+    return _turned(local, moves, side) + place[:, None]
 
 
 def _hand_at(sequence, number, side, step):

@@ -44,11 +44,14 @@ def _sample(sequence, options):
     every, poses, pictures, sizes = records.Instants(sequence), [], [], []
     capture.instant(sequence, capture.FIRST_FRAME)  # makes the subject, which happens once
     for frame in np.linspace(0, len(sequence.frame_numbers) - 1, _INSTANTS).astype(int) + capture.FIRST_FRAME:
-        shown = every[(int(frame) - capture.FIRST_FRAME) * len(sequence.sides)]
+        position = (int(frame) - capture.FIRST_FRAME) * len(sequence.sides)
+        shown, seen_by = every[position], np.ones((len(nodes), 1), bool)
+        if isinstance(options, records.Options):
+            seen_by, _ = records.choose_views(sequence, options, position, position + 1)
         seconds, instant = _timed(capture.instant, sequence, int(frame))
         poses.append(seconds)
         for node, view in zip(nodes, views, strict=True):
-            if isinstance(options, records.Options) and not records.shows(shown, view.camera, options):
+            if not seen_by[node, 0]:
                 continue
             key = [sequence.seed, sequence.index, node, int(frame)]
             seconds, size = _timed(_encoded, view, instant.mesh, shown, options, key)

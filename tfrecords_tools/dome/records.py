@@ -10,14 +10,12 @@ number of subjects; each process holds whole motions, about 1 kB an instant and 
 """
 
 import dataclasses
-import itertools
 import os
 import pathlib
 import shutil
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from hand_tf import manifest, skeleton
 from tfrecords_tools import crops, panoptic, resume, tally, workers
@@ -60,13 +58,7 @@ class Instants:
         return panoptic.instant_of(self._sequence.name, f"S{number}", frame, number, side, joints, accepted)
 
 
-def shows(instant, camera, options):
-    """Whether `camera` shows an instant, by the rules of `build`."""
-    views = crops.plan_views([instant], camera, options.margin, options.crop_size, tally.Tally())
-    return bool(views) and crops.is_covered(views[0][1], instant.name, tally.Tally())
-
-
-def _choose_views(sequence, options, start, stop):
+def choose_views(sequence, options, start, stop):
     """Which of the instants `start`..`stop` each camera shows ([cameras, instants] bool), and what it does not."""
     every, skipped, cameras = Instants(sequence), tally.Tally(), capture.studio(sequence).cameras
     instants = [every[position] for position in range(start, min(stop, len(every)))]
@@ -145,16 +137,13 @@ def _write_sequence(sequence, options, run, skipped):
 
     scenes = options.output / "work" / "scenes" / sequence.name
     starts = range(0, len(Instants(sequence)), _PLAN)
-    chosen = list(run((_choose_views, sequence, options, start, start + _PLAN) for start in starts))
+    chosen = list(run((choose_views, sequence, options, start, start + _PLAN) for start in starts))
     for _, each in chosen:
         skipped.merge(each)
     drawn = RenderedViews(sequence, options, run, scenes, np.concatenate([shows for shows, _ in chosen], 1))
-    members = shards.group_instants(drawn.instants, drawn.shows, options.min_views, skipped)
-    total = sum(map(len, members.values()))
-    with tqdm(total=total, desc=sequence.name, unit="record", disable=None) as progress:
-        written = [shards.write_group(drawn, *member, options, progress) for member in members.items()]
+    written = shards.write_groups(drawn, sequence.name, options, skipped)
     shutil.rmtree(scenes, ignore_errors=True)
-    return [group for group, _ in written], list(itertools.chain.from_iterable(rows for _, rows in written))
+    return written
 
 
 def write(sequences, options, processes=1):
@@ -176,14 +165,10 @@ def write(sequences, options, processes=1):
         for sequence in sequences:
             more, rows = _write_sequence(sequence, options, run, skipped)
             groups, index = groups + more, index + rows
-    if not groups:
-        raise ValueError("no instant is left: " + "; ".join(line.strip() for line in skipped.lines()))
+    shards.check_left(groups, skipped)
     instants = sum(len(sequence.frame_numbers) * len(sequence.sides) for sequence in sequences)
     report = shards.report(groups, instants, skipped, time.monotonic() - start)
-    cameras = {s.name: [camera.name for camera in capture.studio(s).cameras] for s in sequences}
+    cameras = {sequence.name: capture.studio(sequence).cameras for sequence in sequences}
     settings = {"output": str(options.output)} | settings
-    content = manifest.Manifest(
-        schema.SCHEMA_VERSION, options.crop_size, sequences[0].fps, cameras, settings, report, "", tuple(groups)
-    )
-    manifest.write(options.output, content, index)
+    shards.write_manifest(options, sequences[0].fps, cameras, settings, report, groups, index)
     return report
