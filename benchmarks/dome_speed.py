@@ -64,9 +64,7 @@ def _time_instant(clock, sequence, frame):
 
 def _time_crop(clock, view, mesh, crop, key):
     """Draws, cuts and encodes one crop, stage by stage."""
-    maps = clock("crop: maps", crops.sampling_maps, crop)
-    window = clock("crop: window", records.window_of, maps, view.camera)
-    maps = tuple(each - np.float32(low) for each, low in zip(maps, window, strict=False))
+    maps, window = clock("crop: window and maps", records.maps_of, crop)
     start = time.process_time()
     render.layer(mesh, view.camera, view.depth, window)
     layer = 1e3 * (time.process_time() - start)

@@ -117,7 +117,8 @@ def borders(views, camera):
 def window_of(border, camera):
     """(left, top, right, bottom) px, exclusive ends, of the part of the picture that crops with `border`s show.
 
-    Nothing else of the background is ever looked at, and its median is most of the work of a short video.
+    Nothing else is ever looked at: not of the background, whose median is most of the work of a short video, and not of
+    a picture of the dome.
     """
     limit = np.array([camera.width, camera.height])
     if not np.isfinite(border).all():  # a ray that the lens folds: no telling where it ends
@@ -125,6 +126,11 @@ def window_of(border, camera):
     # Choice: some px more, for what a curved border and the neighbours of a sample may add.
     low, high = np.floor(border.min((0, 1))) - SLACK, np.ceil(border.max((0, 1))) + SLACK + 1
     return *np.clip(low, 0, limit).astype(int).tolist(), *np.clip(high, 0, limit).astype(int).tolist()
+
+
+def are_whole(border, camera):
+    """Which crops, of those with `border`s, surely lie in the frame, [views] bool."""
+    return (geometry.inside(border - SLACK, camera) & geometry.inside(border + SLACK, camera)).all(1)
 
 
 def is_covered(crop, name, tally, maps=None):
@@ -179,8 +185,7 @@ def _read_once(job, views, file, skipped):
     Returns the entries of `_cut_frame`, the background, and its statistics.
     """
     by_frame, border = collections.defaultdict(list), borders(views, job.camera)
-    wholes = geometry.inside(border - SLACK, job.camera) & geometry.inside(border + SLACK, job.camera)
-    for (i, crop), whole in zip(views, wholes.all(1).tolist(), strict=True):
+    for (i, crop), whole in zip(views, are_whole(border, job.camera).tolist(), strict=True):
         by_frame[job.instants[i].frame].append((i, crop, whole))
     cached = backgrounds.load(job.background)
     samples = job.samples if views and not cached else {}

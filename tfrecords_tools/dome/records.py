@@ -22,7 +22,6 @@ from tfrecords_tools import crops, panoptic, resume, tally, workers
 from tfrecords_tools.dome import capture, render
 
 CHUNK, _PLAN = 8, 512  # records per job that draws; instants per job that chooses views
-_PAD = 4  # px of the picture around a crop, so that the blur at its border has what it needs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,20 +68,18 @@ def choose_views(sequence, options, start, stop):
     return chosen, skipped
 
 
-def window_of(maps, camera):
-    """(left, top, width, height) px of the picture that `maps` read."""
-    inside = maps[0] > -1
-    low = [int(np.floor(each[inside].min())) - _PAD for each in maps]
-    high = [int(np.ceil(each[inside].max())) + _PAD + 2 for each in maps]
-    low, high = np.maximum(low, 0), np.minimum(high, [camera.width, camera.height])
-    return (*low.tolist(), *(high - low).tolist())
+def maps_of(crop):
+    """The maps of a crop into the part of the picture that it needs, and that window: left, top, width, height px."""
+    border = crops.borders([(0, crop)], crop.camera)
+    left, top, right, bottom = crops.window_of(border, crop.camera)
+    map_x, map_y = crops.sampling_maps(crop, bool(crops.are_whole(border, crop.camera)[0]))
+    return (map_x - np.float32(left), map_y - np.float32(top)), (left, top, right - left, bottom - top)
 
 
 def pictures_of(view, mesh, crop, options, key):
     """The encoded crop and background crop of one view."""
-    maps = crops.sampling_maps(crop)
-    left, top, width, height = window = window_of(maps, view.camera)
-    maps = maps[0] - np.float32(left), maps[1] - np.float32(top)
+    maps, window = maps_of(crop)
+    left, top, width, height = window
     image = render.draw(view, mesh, key, window)
     scene = np.ascontiguousarray(view.scene[top : top + height, left : left + width])
     quality = min(view.sensor.jpeg_quality, options.jpeg_quality)
