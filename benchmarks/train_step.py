@@ -9,11 +9,14 @@ Times the compiled step of every regime on a batch in memory. With PyTorch insta
 must count the same weights and the same arithmetic, and their losses must agree over the first steps: equal outputs,
 gradients and updates.
 
-`peer_ratio` is our throughput over the peer's, the median over the rounds. Threads of PyTorch wait asleep unless
-OMP_WAIT_POLICY says otherwise: on a busy machine spinning ones would stretch its step several times.
+`peer_ratio` is our throughput over the peer's, the median over the rounds. Every side has a process of its own, with its
+framework's own settings but for the number of threads: side by side in one process, threads of one that wait by
+spinning, as PyTorch's do, would slow the other down.
 """
 
+import contextlib
 import importlib.util
+import multiprocessing
 import os
 import statistics
 import sys
@@ -23,7 +26,6 @@ from absl import flags
 
 # Before TensorFlow and PyTorch are imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import keras
 import numpy as np
@@ -37,7 +39,7 @@ flags.DEFINE_list("regimes", list(regimes.REGIMES), "Regimes to time.", flag_val
 flags.DEFINE_bool("full", False, "128 px, ResNet-18 and the feature loss, not the demo's sizes.", flag_values=FLAGS)
 flags.DEFINE_integer("threads", 0, "Threads of either side; 0: one a core.", flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 5, "Rounds, in which the sides take turns.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("steps", 0, "Steps a turn; 0: two, or one with --full.", flag_values=FLAGS)
+flags.DEFINE_integer("steps", 0, "Steps a turn; 0: four, or one with --full.", flag_values=FLAGS)
 flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "Of both sides.", flag_values=FLAGS)
 flags.DEFINE_bool("profile", False, "Time the stages of a step instead.", flag_values=FLAGS)
 flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
@@ -49,48 +51,81 @@ def _tensors(batch):
     return tuple({name: tf.constant(value) for name, value in part.items()} for part in batch)
 
 
-def _peers(regime, sizes, mine):
-    """Functions by memory layout that make one step of the peer and return its loss."""
+def _peer_step(regime, sizes, mine, layout, precision):
+    """A function that makes one step of the peer and returns its loss; it starts from the weights of `mine`."""
     import torch
 
-    precision = torch.bfloat16 if FLAGS.precision == "mixed_bfloat16" else None
-    found = {}
-    for name, layout in (("channels first", torch.contiguous_format), ("channels last", torch.channels_last)):
-        step, batch = steps.peer(regime, sizes, mine, precision)
-        step = step.to(memory_format=layout)
-        batch = {key: x.contiguous(memory_format=layout) if x.ndim == 4 else x for key, x in batch.items()}
-        found[name] = lambda step=step, batch=batch: float(step(batch))
+    layout = getattr(torch, {"channels first": "contiguous_format", "channels last": "channels_last"}[layout])
+    step, batch = steps.peer(regime, sizes, mine, torch.bfloat16 if precision == "mixed_bfloat16" else None)
+    step = step.to(memory_format=layout)
+    batch = {key: x.contiguous(memory_format=layout) if x.ndim == 4 else x for key, x in batch.items()}
     here, there = steps.part_flops(mine), steps.peer_flops(step, batch)
     if here != there:
         raise ValueError(f"operations of a forward pass {here} here, {there} in PyTorch: not the same network")
-    return found
+    return lambda: float(step(batch))
 
 
-def _check_losses(regime, losses):
+def _side(pipe, name, regime, sizes, threads, precision):
+    """The process of a side: sends the losses of its first steps and its operations, then times as many as it is told.
+
+    All sides draw the same weights, those of Keras' seed.
+    """
+    _set_threads(threads)
+    keras.mixed_precision.set_global_policy(precision)
+    keras.utils.set_random_seed(0)
+    mine = steps.ours(regime, sizes, jit_compile=False)
+    if name == "ours":
+        batch = _tensors(mine.batch)
+        step = lambda: float(mine.model.train_on_batch(*batch, return_dict=True)["loss"])  # noqa: E731
+    else:
+        step = _peer_step(regime, sizes, mine, name, precision)
+    pipe.send(([step() for _ in range(CHECKED_STEPS)], steps.step_flops(regime, steps.part_flops(mine))))
+    while turns := pipe.recv():
+        start = time.perf_counter(), time.process_time()
+        for _ in range(turns):
+            step()
+        stop = time.perf_counter(), time.process_time()
+        pipe.send([(after - before) / turns for before, after in zip(start, stop, strict=True)])
+
+
+@contextlib.contextmanager
+def _sides(names, *settings):
+    """Pipes by name to a process a side."""
+    context, pipes, started = multiprocessing.get_context("spawn"), {}, []
+    try:
+        for name in names:
+            pipes[name], there = context.Pipe()
+            started.append(context.Process(target=_side, args=(there, name, *settings), daemon=True))
+            started[-1].start()
+            there.close()
+        yield pipes
+        for pipe in pipes.values():
+            pipe.send(0)
+    finally:
+        for process in started:
+            process.join(5)
+            process.kill()
+
+
+def _check_losses(regime, losses, precision):
     """All sides start from the same weights, so that equal losses mean equal outputs, gradients and updates."""
-    tolerance = 1e-2 if FLAGS.precision == "float32" else 5e-2
+    tolerance = 1e-2 if precision == "float32" else 5e-2
     for name, found in losses.items():
         if not np.allclose(found, losses["ours"], rtol=tolerance):
             raise ValueError(f"{regime.name}: losses {losses['ours']} here, {found} in PyTorch, {name}")
 
 
-def measure(regime, sizes, turns, with_peer):
+def measure(regime, sizes, turns, names, threads):
     """(wall, CPU) seconds a step by side and round, and the operations of a step for one sample."""
-    keras.utils.set_random_seed(0)
-    mine = steps.ours(regime, sizes, jit_compile=False)
-    batch = _tensors(mine.batch)
-    peers = _peers(regime, sizes, mine) if with_peer else {}
-    sides = {"ours": lambda: float(mine.model.train_on_batch(*batch, return_dict=True)["loss"])} | peers
-    _check_losses(regime, {name: [step() for _ in range(CHECKED_STEPS)] for name, step in sides.items()})
-    seconds = {name: [] for name in sides}
-    for _ in range(FLAGS.rounds):
-        for name, step in sides.items():
-            start = time.perf_counter(), time.process_time()
-            for _ in range(turns):
-                step()
-            stop = time.perf_counter(), time.process_time()
-            seconds[name].append([(after - before) / turns for before, after in zip(start, stop, strict=True)])
-    return seconds, steps.step_flops(regime, steps.part_flops(mine))
+    with _sides(names, regime, sizes, threads, FLAGS.precision) as pipes:
+        told = {name: pipe.recv() for name, pipe in pipes.items()}
+        _check_losses(regime, {name: losses for name, (losses, _) in told.items()}, FLAGS.precision)
+        seconds = {name: [] for name in names}
+        for _ in range(FLAGS.rounds):
+            for name, pipe in pipes.items():
+                pipe.send(turns)
+                seconds[name].append(pipe.recv())
+    return seconds, told["ours"][1]
 
 
 def _row(regime, sizes, seconds, flops):
@@ -165,15 +200,13 @@ def profile(sizes):
     return rows
 
 
-def _set_threads(with_peer):
-    count = FLAGS.threads or os.cpu_count()
+def _set_threads(count):
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(count)
-    if with_peer:
+    if importlib.util.find_spec("torch"):
         import torch
 
         torch.set_num_threads(count)
-    return count
 
 
 def main(_):
@@ -183,22 +216,22 @@ def main(_):
         raise ValueError(f"--regimes={','.join(sorted(unknown))}: expected some of {', '.join(regimes.REGIMES)}")
     sizes = steps.FULL if FLAGS.full else steps.DEMO
     with_peer = importlib.util.find_spec("torch") is not None and not FLAGS.profile
-    threads = _set_threads(with_peer)
-    keras.mixed_precision.set_global_policy(FLAGS.precision)
+    threads = FLAGS.threads or os.cpu_count()
     headline = {"sizes": "full" if FLAGS.full else "demo", "threads": threads, "precision": FLAGS.precision}
     if FLAGS.profile:
+        _set_threads(threads)
+        keras.mixed_precision.set_global_policy(FLAGS.precision)
         rows = profile(sizes)
         results.publish(headline | {"step_ms": rows[-1]["ms"]}, rows, FLAGS.output)
         return
     if not with_peer:
         print("no peer: PyTorch is not installed (pip install torch)")
-    rows = []
+    rows, sides = [], ["ours", *(("channels first", "channels last") if with_peer else ())]
     for name in FLAGS.regimes:
         regime = regimes.REGIMES[name]
-        seconds, flops = measure(regime, sizes, FLAGS.steps or (1 if FLAGS.full else 2), with_peer)
+        seconds, flops = measure(regime, sizes, FLAGS.steps or (1 if FLAGS.full else 4), sides, threads)
         rows.append(_row(regime, sizes, seconds, flops))
         print(f"{name}: {rows[-1]['ms']}", flush=True)
-        keras.utils.clear_session()
     _print(rows)
     headline["samples_per_second"] = {row["regime"]: row["samples_per_second"] for row in rows}
     if with_peer:
