@@ -14,9 +14,9 @@ from percentiles). Skin: the ten swatches of the Monk Skin Tone scale, Monk 2019
 
 import dataclasses
 import functools
+import statistics
 
 import numpy as np
-from scipy.stats import norm
 
 from tfrecords_tools.dome.salts import Salt
 
@@ -40,6 +40,8 @@ SOFT_TIP = np.array([5.67, 3.84, 3.95, 3.95, 3.73])  # mm of soft tissue beyond 
 SEXES = ("woman", "man")
 # Mean and standard deviation in mm, rows as SEXES.
 LENGTH = np.array([[166.0, 8.0], [183.0, 10.0]])
+_LENGTHS = [statistics.NormalDist(*row) for row in LENGTH.tolist()]
+_NORMAL = statistics.NormalDist()  # SciPy has these, too, and takes half a second to import
 PALM = np.array([[92.0, 5.0], [103.0, 6.0]])
 BREADTH = np.array([[75.0, 4.0], [84.0, 4.0]])
 MONK = ("f6ede4", "f3e7db", "f7ead0", "eadaba", "d7bd96", "a07e56", "825c43", "604134", "3a312a", "292420")
@@ -105,16 +107,16 @@ class Traits:
 def _length_table():
     """Quantiles of the hand length: probabilities [n] and lengths [n] mm, half of the people of each sex."""
     length = np.linspace(*(LENGTH[:, 0] + [-_CLIP, _CLIP] * LENGTH[:, 1]), 400)
-    return norm.cdf(length[:, None], *LENGTH.T).mean(1), length
+    return np.mean([[sex.cdf(value) for value in length] for sex in _LENGTHS], 0), length
 
 
 def _stature(fraction, rng):
     """Length, breadth (mm) and sex (0 woman, 1 man) for low-discrepancy `fraction` [3] of (length, tone, breadth)."""
     length = np.interp(fraction[0], *_length_table())
-    likelihood = norm.pdf(length, *LENGTH.T)
-    sex = int(rng.random() * likelihood.sum() > likelihood[0])
+    likelihood = [sex.pdf(length) for sex in _LENGTHS]
+    sex = int(rng.random() * sum(likelihood) > likelihood[0])
     taller = (length - LENGTH[sex, 0]) / LENGTH[sex, 1]
-    other = np.sqrt(1 - _LENGTH_BREADTH**2) * norm.ppf(fraction[2])
+    other = np.sqrt(1 - _LENGTH_BREADTH**2) * _NORMAL.inv_cdf(fraction[2])
     z = np.clip(_LENGTH_BREADTH * taller + other, -_CLIP, _CLIP)
     return length, BREADTH[sex, 0] + z * BREADTH[sex, 1], sex
 
@@ -177,7 +179,7 @@ def traits(seed, index):
         length, breadth = MEDIAN_LENGTH, MEDIAN_BREADTH
     # Broad hands have thick fingers, but not only they.
     fleshy = 0.4 * (breadth / MEDIAN_BREADTH - length / MEDIAN_LENGTH)
-    thickness = 1 + vary * np.clip(fleshy + 0.05 * norm.ppf(fraction[3]), -0.12, 0.14)
+    thickness = 1 + vary * np.clip(fleshy + 0.05 * _NORMAL.inv_cdf(fraction[3]), -0.12, 0.14)
     bases, lengths = _skeleton(rng, length, breadth, thickness, vary)
     radii = _RADII * thickness * length / MEDIAN_LENGTH
     tone = fraction[1] if vary else 0.5
