@@ -3,8 +3,8 @@
     python -m benchmarks.latency --mediapipe=WHEEL --output=docs/latency.jsonl
     python -m benchmarks.latency --runs=RUN1,RUN2 --data_dir=RECORDS --mediapipe=WHEEL
 
-Without --runs the networks are new ones of the full size, one for each encoder: what they predict is noise, how long
-they take is not. With --runs the runs are exported, and every format is also scored on --subjects of --data_dir.
+Without --runs the networks are new ones, --networks at the full size of crops and heads: what they predict is noise,
+how long they take is not. With --runs the runs are exported, and every format is also scored on --subjects of --data_dir.
 
     latency       one image on one thread, ms: median and 90th percentile
     throughput    images per second on all cores: LiteRT with one interpreter a core, the SavedModel in batches
@@ -41,6 +41,9 @@ flags.DEFINE_string("mediapipe", None, "A wheel of MediaPipe, or a folder with i
 flags.DEFINE_string("data_dir", None, "Records that the runs learnt from.", flag_values=FLAGS)
 flags.DEFINE_string("subjects", "S9+S10", "Subjects to score the runs on.", flag_values=FLAGS)
 flags.DEFINE_integer("max_crops", 1000, "Crops to score on; 0: all.", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_list(
+    "networks", ["resnet18:64", "resnet18:32", "mobile:64"], "New networks, ENCODER:WIDTH.", flag_values=FLAGS
+)
 flags.DEFINE_integer("image_size", 128, "Crop size of new networks, px.", flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 15, "Rounds.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("repeats", 10, "Images of a round, one by one.", lower_bound=1, flag_values=FLAGS)
@@ -56,20 +59,24 @@ BATCH = 32
 
 
 def new_networks(folder):
-    """{name: {format: path}}: freshly initialised networks of the full size, exported below `folder`."""
+    """{name: {format: path}}: freshly initialised networks, exported below `folder`."""
     from hand_tf import export, models
 
     exported = {}
-    for backbone in models.BACKBONES:
-        model = models.pose_estimator(models.encoder(FLAGS.image_size, backbone=backbone), models.pose_head())
-        paths = {name: folder / backbone / name for name in FORMATS}
+    for network in FLAGS.networks:
+        backbone, _, width = network.partition(":")
+        if not width.isdecimal():
+            raise ValueError(f"--networks={network}: expected ENCODER:WIDTH, such as resnet18:64")
+        encoder = models.encoder(FLAGS.image_size, backbone=backbone, width=int(width))
+        model = models.pose_estimator(encoder, models.pose_head())
+        paths = {name: folder / network / name for name in FORMATS}
         noise = np.random.default_rng(0).integers(0, 256, (2, 8, FLAGS.image_size, FLAGS.image_size, 3), np.uint8)
         content = export.facts(model, {}, 1.5)
-        (folder / backbone).mkdir()
+        (folder / network).mkdir()
         export.write(paths["savedmodel"], model, content)
         export.write_litert(paths["litert"], model, content)
         export.write_litert(paths["litert_int8"], model, content, (*noise, "noise"))
-        exported[backbone] = paths
+        exported[network] = paths
     return exported
 
 

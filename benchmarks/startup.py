@@ -44,8 +44,7 @@ def passed(name):
     stages.append((name, time.time() - began, time.process_time()))
 
 passed("Python")
-from hand_tf import command, train
-train.load()
+from hand_tf import command, train, trainer
 passed("TensorFlow, Keras")
 
 def timed(module, name, label):
@@ -56,11 +55,11 @@ def timed(module, name, label):
         return result
     setattr(module, name, wrapped)
 
-timed(train, "_parts", "records, networks")
-timed(train, "_probe", "pose probe: crops, references")
-timed(train, "_batches", "input pipeline")
+timed(trainer, "_parts", "records, networks")
+timed(trainer, "_probe", "pose probe: crops, references")
+timed(trainer, "_batches", "input pipeline")
 
-class First(train.keras.callbacks.Callback):
+class First(trainer.keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         passed("first batch: buffers, shapes")
     def on_train_batch_end(self, batch, logs=None):
@@ -68,8 +67,8 @@ class First(train.keras.callbacks.Callback):
         print(json.dumps(stages), flush=True)
         os._exit(0)
 
-callbacks = train._callbacks
-train._callbacks = lambda *arguments: [First(), *callbacks(*arguments)]
+callbacks = trainer._callbacks
+trainer._callbacks = lambda *arguments: [First(), *callbacks(*arguments)]
 command.run(train.main, train.FLAGS, ["train", *sys.argv[2:]])
 """
 

@@ -9,8 +9,8 @@ Times the compiled step of every regime on a batch in memory. With PyTorch insta
 must count the same weights and the same arithmetic, and their losses must agree over the first steps: equal outputs,
 gradients and updates.
 
-`peer_ratio` is our throughput over the peer's, the median over the rounds. Every side has a process of its own, with its
-framework's own settings but for the number of threads: side by side in one process, threads of one that wait by
+`peer_ratio` is our throughput over the peer's, the median over the rounds. Every side has a process of its own, with
+its framework's own settings but for the number of threads: side by side in one process, threads of one that wait by
 spinning, as PyTorch's do, would slow the other down.
 """
 

@@ -16,6 +16,19 @@ def strategy():
     return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")])
 
 
+@pytest.fixture(scope="module")
+def one_replica():
+    """Training on one replica under a real strategy, though the logical CPUs are two devices to MirroredStrategy."""
+    import tensorflow as tf
+
+    from hand_tf import trainer
+
+    one = tf.distribute.OneDeviceStrategy("CPU:0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "strategy", lambda: one)
+        yield
+
+
 def pytest_configure():
     import keras
 

@@ -20,7 +20,8 @@ LAYERS = (
     {"resnet", "mobile", "pipeline", "labelled", "probe", "checkpoints"},
     {"models"},
     {"regimes", "summaries"},
-    {"study", "provenance"},
+    {"settings", "study", "provenance"},
+    {"trainer"},
     {"train", "evaluate", "export", "predict"},
     {"overlays"},
     {"report"},  # reads what the other commands wrote, and loads models as `evaluate` does

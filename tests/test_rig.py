@@ -4,12 +4,10 @@ The networks have the smoke sizes: nothing here says how well they do, only that
 annotations go through, and that geometry and the split by time hold on the way.
 """
 
-import contextlib
 import csv
 import json
 import os
 import pathlib
-import types
 
 import cv2
 import keras
@@ -72,15 +70,13 @@ def trained(records, workdir, regime, *flags):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "usable_groups", usable_groups)
         patch.setattr(labelled, "load_labels", load_labels)
-        # The logical CPUs of the tests are two devices to MirroredStrategy.
-        patch.setattr(train, "strategy", lambda: types.SimpleNamespace(scope=contextlib.nullcontext))
         places = [f"--data_dir={records}", f"--workdir={workdir}"]
         run(train, f"--flagfile=flags/{regime}.flags", *sizes, *flags, *places)
     return asked
 
 
 @pytest.fixture(scope="module")
-def runs(records, tmp_path_factory):
+def runs(records, tmp_path_factory, one_replica):
     """{regime: (workdir, what training asked of the records)}."""
     root = tmp_path_factory.mktemp("rig_runs")
     pretrained = trained(records, root / "pretrain_aug", "pretrain_aug")

@@ -1,20 +1,18 @@
 """The real trainer on a tiny dome: every regime, resuming, replicas, bad input."""
 
-import contextlib
 import csv
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import types
 
 import full_disk
 import keras
 import numpy as np
 import pytest
 
-from hand_tf import command, manifest, resnet, summaries, train
+from hand_tf import command, manifest, resnet, summaries, train, trainer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -33,16 +31,11 @@ def weights(workdir, name):
     return [np.asarray(variable) for variable in model.weights]  # not dropout's seeds, which a file does not keep
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_replica():
-    """The logical CPUs are two devices to MirroredStrategy; only one test wants both."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "strategy", lambda: types.SimpleNamespace(scope=contextlib.nullcontext))
-        yield
+pytestmark = pytest.mark.usefixtures("one_replica")
 
 
 @pytest.fixture(scope="module")
-def pretrained(records, tmp_path_factory):
+def pretrained(records, tmp_path_factory, one_replica):
     workdir = tmp_path_factory.mktemp("runs") / "pretrain_aug"
     assert run(records, workdir, "pretrain_aug", "--probe_crops=24") == 0
     return workdir
@@ -111,7 +104,7 @@ def test_one_and_two_replicas_agree(records, tmp_path, monkeypatch, strategy):
     assert strategy.num_replicas_in_sync == 2
     flags = ["semi_supervised", "--scenario=S0:8", "--epochs=1", "--head_dropout=0"]
     assert run(records, tmp_path / "one", *flags) == 0
-    monkeypatch.setattr(train, "strategy", lambda: strategy)
+    monkeypatch.setattr(trainer, "strategy", lambda: strategy)
     assert run(records, tmp_path / "two", *flags) == 0
     one, two = (summaries.read_history(tmp_path / name / "history.csv")[0] for name in ("one", "two"))
     assert one["loss"] == pytest.approx(two["loss"], rel=1e-3)

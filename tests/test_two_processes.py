@@ -19,9 +19,9 @@ SIZES = ["--regime=supervised", "--flagfile=flags/smoke.flags", "--scenario=S0+S
 BOTH = """
 import sys
 import tensorflow as tf
-from hand_tf import command, processes, train
+from hand_tf import command, processes, train, trainer
 
-seed_of, one = processes.seed_of, train._batches
+seed_of, one = processes.seed_of, trainer._batches
 
 def both(*arguments):
     processes.rows, parts = lambda size, count: size // 2, []
@@ -32,7 +32,7 @@ def both(*arguments):
         lambda first, second: tf.nest.map_structure(lambda a, b: tf.concat([a, b], 0), first, second)
     )
 
-train._batches = both
+trainer._batches = both
 sys.exit(command.run(train.main, train.FLAGS, ["train", *sys.argv[1:]]))
 """
 
