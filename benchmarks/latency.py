@@ -4,7 +4,8 @@
     python -m benchmarks.latency --runs=RUN1,RUN2 --data_dir=RECORDS --mediapipe=WHEEL
 
 Without --runs the networks are new ones, --networks at the full size of crops and heads: what they predict is noise,
-how long they take is not. With --runs the runs are exported, and every format is also scored on --subjects of --data_dir.
+how long they take is not. With --runs the runs are exported, and every format is also scored on --subjects of
+--data_dir.
 
     latency       one image on one thread, ms: median and 90th percentile
     throughput    images per second on all cores: LiteRT with one interpreter a core, the SavedModel in batches
