@@ -78,8 +78,9 @@ def _conv(x, channels, kernel, stride, name, activation=True):
     # "same" pads the far side more, unlike torch, but no weights come from there, and phones pad so without a copy.
     settings = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
     if channels is None:
-        # He et al.'s: every output sees kernel^2 inputs, while Keras' `he_normal` would count those of all channels.
-        initializer = keras.initializers.RandomNormal(stddev=2**0.5 / kernel)
+        # Choice: filters that see both brightness and edges. Of zero mean they would see edges alone, and batch norm
+        # would then blow up what little there is, noise and rounding to 8 bits with it; all positive, they only blur.
+        initializer = keras.initializers.RandomNormal(mean=0.5 / kernel, stddev=1 / kernel)
         x = keras.layers.DepthwiseConv2D(kernel, depthwise_initializer=initializer, **settings)(x)
     else:
         x = keras.layers.Conv2D(channels, kernel, kernel_initializer="he_normal", **settings)(x)

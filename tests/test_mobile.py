@@ -1,5 +1,6 @@
 """The mobile backbone: its geometry, its size, and that every regime can train it; runs on TensorFlow and on JAX."""
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -77,6 +78,18 @@ def test_activations_that_integers_must_hold_lie_in_zero_to_six(images):
     values = keras.Model(model.input, inside)(100 * images.astype("float32"))
     for value in map(_array, values):
         assert value.min() >= 0 and value.max() <= 6
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="a minute to build, and the same numbers")
+def test_a_grey_level_of_noise_hardly_moves_the_last_map(whole):
+    """With filters of zero mean it would move by nine tenths of the spread between pictures."""
+    keras.utils.set_random_seed(0)
+    model, random = _wired(64, width=32, stem="small"), np.random.default_rng(0)
+    smooth = [cv2.resize(random.uniform(-2, 2, (5, 5, 3)), (64, 64), interpolation=cv2.INTER_CUBIC) for _ in range(8)]
+    pictures = np.stack(smooth).astype("float32")  # normalised: 4 is about the range of a byte
+    noisy = pictures + random.uniform(-4 / 255, 4 / 255, pictures.shape).astype("float32")
+    plain, moved = (_array(model(each, training=True)) for each in (pictures, noisy))
+    assert np.abs(plain - moved).mean() < 0.3 * np.abs(plain - plain.mean(0)).mean()
 
 
 def test_an_encoder_with_it_answers_as_any_other_and_survives_saving(encoder, images, tmp_path):
