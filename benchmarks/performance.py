@@ -207,11 +207,16 @@ dome's speed is in [dome.md](dome.md), what data cost at scale in [scale.md](sca
 measured yet: `benchmarks/gpu/` holds what is to be run."""
 
 
+def page(folder):
+    """The page's text, out of the files in `folder`."""
+    parts = [f"## {title}\n\n{section(folder)}" for title, section in SECTIONS.items()]
+    return "\n\n".join([INTRODUCTION, *parts]) + "\n"
+
+
 def main(_):
     """Writes the page."""
     folder = pathlib.Path(FLAGS.output)
-    parts = [f"## {title}\n\n{section(folder)}" for title, section in SECTIONS.items()]
-    manifest.write_text(folder / "performance.md", "\n\n".join([INTRODUCTION, *parts]) + "\n")
+    manifest.write_text(folder / "performance.md", page(folder))
     print(f"{folder / 'performance.md'}: written")
 
 
