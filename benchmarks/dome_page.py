@@ -158,15 +158,10 @@ def median_traces(sequence, nodes=(0, 3, 6), level=12):
     return float(np.mean(shares))
 
 
-def _markdown(header, rows):
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)])
-
-
 def _anthropometry():
     rows = people.statistics(FLAGS.seed, 400)
     table = [(n, f"{mean:.1f} ± {sd:.2f}", f"{m:.1f} ± {s:.2f}") for n, _, mean, sd, m, s in rows]
-    return _markdown(("mm", "400 subjects of ours", "published"), table)
+    return results.table(("mm", "400 subjects of ours", "published"), table)
 
 
 def _speed(path):
@@ -183,7 +178,7 @@ def _speed(path):
         )
         rows = [(row["stage"], f"{row['ms']:.2f}", f"{row['ms_per_crop']:.2f}") for row in entry["rows"]]
         total = sum(row["ms_per_crop"] for row in entry["rows"])
-        parts.append(_markdown(("stage", "ms each", "ms a crop"), [*rows, ("all", "", f"{total:.2f}")]))
+        parts.append(results.table(("stage", "ms each", "ms a crop"), [*rows, ("all", "", f"{total:.2f}")]))
         if run := headline.get("command"):
             parts.append(
                 f"The whole command on all {machine['cpus']} cores: {run['crops']:,} crops in "
@@ -200,7 +195,7 @@ def _scores(path):
         (row["subjects"], row["labels"], f"{row['mean_pose']:.1f}", f"{row['n_mpjpe']:.1f}") for row in newest["rows"]
     ]
     head = newest["headline"]
-    table = _markdown(("trained on", "labels", "mean pose", "estimator"), rows)
+    table = results.table(("trained on", "labels", "mean pose", "estimator"), rows)
     return table, head
 
 
@@ -303,7 +298,7 @@ def main(_):
             raise OSError(f"{path}: the picture cannot be written")
     table, head = _scores(folder / "dome_subjects.jsonl")
     text = PAGE.format(
-        rig=_markdown(("panoptic31", "ours"), calibrated(dome)),
+        rig=results.table(("panoptic31", "ours"), calibrated(dome)),
         reach=rig.FULL_REACH,
         anthropometry=_anthropometry(),
         hidden=occlusion(sequences),

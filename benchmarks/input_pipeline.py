@@ -9,8 +9,8 @@ the median over the rounds of floor over pipeline. Both ratios by processor time
 machine too. Of a triplet whose source is its target (`same_view_share`) the pipeline decodes three pictures, the floor
 four; `decoded` is the share of the floor's pictures that the pipeline decodes.
 
-Memory is the peak of a fresh process, over the data once and many times (shards linked under new names). It grows until
-as many groups are open as the pipeline reads side by side, and no further.
+Memory is the peak of a fresh process that reads all triplets of a pass over the data, once and many times as large
+(shards linked under new names). It grows until as many groups are open as the pipeline reads side by side.
 """
 
 import concurrent.futures
@@ -32,7 +32,7 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import results
-from hand_tf import command, manifest, pipeline, schema, train
+from hand_tf import command, manifest, pipeline, schema, settings
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("data_dir", None, "Folder of records.", flag_values=FLAGS)
@@ -50,7 +50,7 @@ AT_A_TIME = 512  # JPEGs in a call of TensorFlow's decoder
 
 def augmentation():
     """The augmentation of flags/pretrain_aug.flags as arguments of `pipeline.unlabelled`."""
-    values = train.FLAGS
+    values = settings.FLAGS
     with contextlib.chdir(pathlib.Path(__file__).parents[1]):  # flag files name each other from there
         values(["train", "--flagfile=flags/pretrain_aug.flags", "--data_dir=-", "--workdir=-"])
     return {
@@ -61,9 +61,9 @@ def augmentation():
     }
 
 
-def batches(records, data, options):
-    """The pipeline as training has it."""
-    steps = WARM_UP + FLAGS.batches
+def batches(records, data, options, steps=None):
+    """The pipeline as training has it, in epochs of `steps`."""
+    steps = steps or WARM_UP + FLAGS.batches
     return pipeline.unlabelled(
         records, data, data.subjects, batch_size=FLAGS.batch_size, steps=steps, seed=0, **options
     )
@@ -196,14 +196,18 @@ def memory(records, data, copies):
         repeated(records, data, copies, folder)
         command_line = [sys.executable, "-m", "benchmarks.input_pipeline", f"--data_dir={folder}", "--memory_only"]
         command_line += [f"--batch_size={FLAGS.batch_size}"]
-        done = subprocess.run(command_line, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command_line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"the process that measures memory ended with: {done.stderr.strip()[-300:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def _peak_memory(records, data):
-    for _ in batches(records, data, {}).take(8 * (WARM_UP + FLAGS.batches)):
+    views = sum(group.crops for group in data.groups) // 2  # two records give as many triplets as one has views
+    steps = max(views // FLAGS.batch_size, 8 * FLAGS.batches)
+    for _ in batches(records, data, {}, steps).take(steps):
         pass
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
 
 
 def main(_):
@@ -227,7 +231,7 @@ def main(_):
         print(f"{name:<24}{1 / wall:>12.0f}{1e6 * wall:>8.0f}{1e6 * processor:>18.0f}", end="")
         print(f"{ratios[0]:>13.3f}{ratios[1]:>14.3f}")
     for copies, peak in used.items():
-        print(f"memory over {copies:>3} times the data ({copies * size / 2**20:,.0f} MB): {peak} MB")
+        print(f"memory over {copies:>3} times the data ({copies * size / 1e6:,.0f} MB): {peak} MB")
     plain, augmented = rows[0], rows[1]
     headline = {
         "floor_ratio": plain["floor_ratio"],

@@ -53,6 +53,7 @@ flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values
 
 FORMATS = ("savedmodel", "litert", "litert_int8")
 MEDIAPIPE = ("hand_landmark_full", "hand_landmark_lite")
+GET_MEDIAPIPE = "pip download --no-deps mediapipe==0.10.9"
 BATCH = 32
 
 
@@ -88,6 +89,8 @@ def exported_runs(folder):
     exported = {}
     for run in FLAGS.runs:
         name = pathlib.Path(run).name
+        if name in exported or " " in name:
+            raise ValueError(f"--runs={run}: folder names must differ and hold no blanks")
         exported[name] = {kind: folder / name / kind for kind in FORMATS}
         for kind, path in exported[name].items():
             command.reset(export.FLAGS)
@@ -100,7 +103,7 @@ def exported_runs(folder):
 def mediapipe_models(folder):
     """{name: path} of MediaPipe's models that are found in --mediapipe."""
     if not FLAGS.mediapipe:
-        print(f"MediaPipe is left out; {' '.join(__doc__.splitlines()[-5].split())} and pass the file as --mediapipe")
+        print(f"MediaPipe is left out; {GET_MEDIAPIPE} and pass the file as --mediapipe")
         return {}
     source = pathlib.Path(FLAGS.mediapipe)
     if zipfile.is_zipfile(source):
@@ -286,17 +289,20 @@ def main(_):
     """Prints the table and the headline."""
     if FLAGS.runs and not FLAGS.data_dir:
         raise ValueError("--runs needs --data_dir: integers are calibrated on crops that the runs learnt from")
+    from hand_tf import predict
+
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         peers = mediapipe_models(folder)
         networks = exported_runs(folder) if FLAGS.runs else new_networks(folder)
         scores = {name: score(paths) for name, paths in networks.items()} if FLAGS.runs else {}
         ours = {f"{name} {kind}": path for name, paths in networks.items() for kind, path in paths.items()}
+        size = predict.read_facts(next(iter(ours.values())))["image_size"]
         latencies, rates = take_turns(ours | peers)
     rows = tabulate(networks, latencies, rates, scores)
     _print(rows)
     keys = ("/ litert", *(f"/ {peer}" for peer in MEDIAPIPE), "n_mpjpe")
-    headline = {"ratios_of_latency": {}}
+    headline = {"image_size": size, "ratios_of_latency": {}}
     for row in rows:
         kept = {key: row[key] for key in keys if row.get(key) is not None}
         headline["ratios_of_latency"][f"{row['network']} {row['format']}"] = kept

@@ -56,6 +56,19 @@ def publish(headline, rows, path=None):
     print(json.dumps(headline))
 
 
+def newest(path, will_do=lambda headline: True):
+    """The newest measurement in the file `path` whose headline will do, or None."""
+    found = [line for line in (read(path) if os.path.isfile(path) else ()) if will_do(line["headline"])]
+    return found[-1] if found else None
+
+
+def table(header, rows):
+    """A Markdown table; the first column is text, None stays empty."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    lines += ["| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
 def read(path):
     """All measurements in the JSON-lines file `path`, oldest first."""
     with open(path, encoding="utf-8") as file:

@@ -1,15 +1,16 @@
 """Writes docs/scale.md: what the data of a demo, of Panoptic and of a hundred Panoptics cost.
 
-    python -m benchmarks.scale --output=docs --data_dir=RECORDS
+    python -m benchmarks.scale --output=docs
+    python -m benchmarks.scale --output=docs --nomeasure
 
-Costs of one item come from the other benchmarks' files in OUTPUT, the newest line of each; what is not there is
-measured now, briefly. Bytes of a record come from the folders --data_dir and, for the sizes that none of them has, from
-a small dome. Everything else on the page is arithmetic.
+Measures what no other benchmark does (bytes of records, of the index and of instants, the serial end of a build) and
+appends it to OUTPUT/scale.jsonl; then writes the page out of that file and those of `dome_speed`, `build`,
+`input_pipeline` and `train_step`, the newest line of each. Everything else on the page is arithmetic.
 """
 
 import csv
+import dataclasses
 import json
-import math
 import pathlib
 import subprocess
 import sys
@@ -23,74 +24,53 @@ from absl import flags
 from benchmarks import results
 from hand_tf import command, manifest, skeleton
 from tfrecords_tools import panoptic
+from tfrecords_tools.dome import capture
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", "docs", "Folder of the page and of the benchmarks' files.", flag_values=FLAGS)
-flags.DEFINE_multi_string("data_dir", [], "Folders of records to measure.", flag_values=FLAGS)
+flags.DEFINE_bool("measure", True, "Measure, too; otherwise only write the page.", flag_values=FLAGS)
 
-# name: (file, arguments of a short run, which of its lines will do)
-SOURCES = {
-    "dome_speed": ("dome_speed.jsonl", ["--rounds=1", "--instants=4"], lambda head: head["crop_size"] == 128),
-    "build": ("build.jsonl", ["--rounds=1", "--frames=60"], lambda head: True),
-    "input_pipeline": ("input_pipeline.jsonl", ["--rounds=1", "--batches=10", "--copies=1"], lambda head: True),
-    "train_step": ("train_step.jsonl", ["--rounds=1", "--regimes=pretrain"], lambda head: head.get("sizes") == "demo"),
+# Of the other benchmarks: which line of NAME.jsonl will do.
+NEEDED = {
+    "dome_speed": lambda head: head["crop_size"] == 128 and head["rig"] == "ring8" and "command" in head,
+    "build": lambda head: head["crop_size"] == 128,
+    "input_pipeline": lambda head: head["crop_size"] == 128,
+    "train_step": lambda head: (
+        "pretrain" in head.get("samples_per_second", {}) and (head["sizes"], head["precision"]) == ("demo", "float32")
+    ),
+    "scale": lambda head: True,
 }
-DEMO_VIEWS, VIEWS, SIDES, FRAMES = 8, 31, 2, 65_000
+DEMO_VIEWS, VIEWS, SIDES, FRAMES, SHARD = 8, 31, 2, 65_000, 1000
 # name: (records, views of each)
 SCALES = {
     "demo": (11 * 120, DEMO_VIEWS),
     "Panoptic": (FRAMES * SIDES, VIEWS),
     "100 x Panoptic": (100 * FRAMES * SIDES, VIEWS),
 }
-SIZES, CORES, GPU_RATES = (64, 128), (1, 16, 64, 256), (100, 1000, 5000)
-INDEX_ROWS = 20_000
+SIZES, CORES, RATES = (64, 128), (1, 16, 64), (100, 1000, 5000)
+INDEX_ROWS, SERIAL_RECORDS = 20_000, 200
 
 
-# --- costs of one item ----------------------------------------------------------------------------------------------
-
-
-def _run(module, *arguments):
-    """What a command printed last."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ValueError(f"{module}: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout.strip().splitlines()[-1]
-
-
-def headline(name, folder):
-    """(headline, where it comes from) of a benchmark: its newest line that will do, or a short run."""
-    file, arguments, will_do = SOURCES[name]
-    path = folder / file
-    fitting = [entry for entry in (results.read(path) if path.is_file() else ()) if will_do(entry["headline"])]
-    if fitting:
-        entry = fitting[-1]
-        return entry["headline"], f"{file}, {entry['date']}, {entry['machine']['processor']}, commit {entry['commit']}"
-    if name == "input_pipeline":
-        if not FLAGS.data_dir:
-            raise ValueError(f"{path}: not there, and without --data_dir it cannot be measured")
-        arguments = [*arguments, f"--data_dir={FLAGS.data_dir[0]}"]
-    print(f"measuring {name}", flush=True)
-    return json.loads(_run(f"benchmarks.{name}", *arguments)), "a short run of it now"
+# --- what is measured here ------------------------------------------------------------------------------------------
 
 
 def record_bytes():
-    """{crop size: bytes of a record a view} of the folders given, and of a small dome for other sizes."""
+    """{crop size: bytes of a record a view} of a small dome."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for size in (0, *SIZES):
-            folders = FLAGS.data_dir if not size else [f"{folder}/{size}"] if size not in found else []
-            for each in folders:
-                if size:
-                    print(f"measuring records of {size} px", flush=True)
-                    _run("tfrecords_tools.dome", f"--records={each}", f"--crop_size={size}", "--frames=6")
-                content = json.loads((pathlib.Path(each) / manifest.MANIFEST).read_text(encoding="utf-8"))
-                report = content["report"]
-                found[content["crop_size"]] = report["bytes"] / report["views"]
+        for size in SIZES:
+            arguments = [f"--records={folder}/{size}", f"--crop_size={size}", "--frames=6"]
+            dome = [sys.executable, "-m", "tfrecords_tools.dome", *arguments]
+            done = subprocess.run(dome, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise ValueError(f"the dome ended with: {done.stderr.strip()[-300:]}")
+            report = json.loads((pathlib.Path(folder) / str(size) / manifest.MANIFEST).read_text())["report"]
+            found[size] = report["bytes"] / report["views"]
     return found
 
 
 def index_cost():
-    """Of a row of the index with 31 cameras: bytes on disk, bytes in memory, microseconds to read."""
+    """Of a row of the index with 31 cameras: bytes on disk, bytes in memory, seconds to read it."""
     cameras = " ".join(f"00_{node:02d}" for node in range(VIEWS))
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / manifest.INDEX
@@ -98,9 +78,8 @@ def index_cost():
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(manifest.INDEX_FIELDS)
             for n in range(INDEX_ROWS):
-                take = n // 1000
-                shard = f"pose{take}.S{take}.right-00000-of-00001.tfrecord"
-                key = f"pose{take}/S{take}/right/{n:08d}"
+                take = n // SHARD
+                shard, key = f"pose{take}.S{take}.right-00000-of-00001.tfrecord", f"pose{take}/S{take}/right/{n:08d}"
                 writer.writerow([key, shard, f"pose{take}", f"S{take}", "right", n, cameras, 1])
         start = time.process_time()
         manifest.read_index(folder)
@@ -109,92 +88,172 @@ def index_cost():
         rows = manifest.read_index(folder)
         held = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        return path.stat().st_size / len(rows), held / len(rows), 1e6 * seconds / len(rows)
+        return path.stat().st_size / len(rows), held / len(rows), seconds / len(rows)
+
+
+def _instants(count):
+    joints = [np.full((skeleton.NUM_JOINTS, 3), float(n)) for n in range(count)]
+    return [
+        panoptic.HandInstant("pose1", "S0", 1000 + n, 0, "right", each, each[:, 0] >= 0, each.mean(0), 100.0 + n)
+        for n, each in enumerate(joints)
+    ]
 
 
 def instant_cost():
     """Bytes of memory that an instant takes while records are built."""
-
-    def make(frame):
-        joints = np.full((skeleton.NUM_JOINTS, 3), float(frame))
-        return panoptic.HandInstant(
-            "pose1", "S0", 0, frame, "right", joints, joints[:, 0] > 0, joints.mean(0), float(frame), None
-        )
-
     tracemalloc.start()
-    instants = [make(frame + 1000) for frame in range(1000)]
+    instants = _instants(1000)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return held / len(instants)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Views:
+    """What `shards.write_group` asks for, with pictures of random bytes."""
+
+    instants: list
+    cameras: list
+    picture: bytes
+
+    def cameras_of(self, _):
+        return self.cameras
+
+    def pictures(self, positions):
+        for _ in positions:
+            yield [(self.picture, self.picture)] * len(self.cameras)
+
+
+def serial_cost(size):
+    """Seconds a view of what one process does at the end of a build: to serialise, write and hash records."""
+    from tqdm import tqdm
+
+    from tfrecords_tools import shards
+    from tfrecords_tools.dome import records
+
+    (sequence,) = capture.plan(subjects=1, frames=2, fps=2.0, rig="panoptic31")
+    cameras = [capture.make_view(sequence, node).camera for node in range(VIEWS)]
+    random = np.random.default_rng(0).bytes(round(size / 2))
+    views = _Views(_instants(SERIAL_RECORDS), cameras, random)
+    with tempfile.TemporaryDirectory() as folder:
+        options = records.Options(pathlib.Path(folder), 128)
+        start = time.perf_counter()
+        with tqdm(disable=True) as progress:
+            shards.write_group(views, ("pose1", "S0", "right"), range(SERIAL_RECORDS), options, progress)
+        return (time.perf_counter() - start) / SERIAL_RECORDS / VIEWS
+
+
+def measure():
+    """The headline: costs of one item, in bytes and seconds."""
+    found = record_bytes()
+    on_disk, in_memory, seconds = index_cost()
+    return {
+        "record_bytes_per_view": {str(size): round(value) for size, value in found.items()},
+        "index_row": {"disk_bytes": round(on_disk), "memory_bytes": round(in_memory), "seconds": round(seconds, 7)},
+        "instant_bytes": round(instant_cost()),
+        "serial_seconds_per_view": round(serial_cost(found[128]), 7),
+    }
+
+
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
-def _amount(value, units):
-    """A number with the largest of `units` [(factor, name)] that leaves at least 1."""
+def amount(value, units):
+    """A number with the first of `units` (factor, name), largest first, of which there is at least one."""
     factor, name = next((unit for unit in units if value >= unit[0]), units[-1])
     value /= factor
     return f"{value:.3g} {name}" if value < 1000 else f"{value:,.0f} {name}"
 
 
 def _bytes(value):
-    return _amount(value, [(1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")])
+    return amount(value, [(1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")])
 
 
 def _time(seconds):
-    return _amount(seconds, [(86400 * 2, "days"), (3600, "h"), (60, "min"), (1, "s")])
+    return amount(seconds, [(86400, "d"), (3600, "h"), (60, "min"), (1, "s")])
 
 
-def _table(header, rows):
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)])
+def costs(folder):
+    """Costs of one item out of the files in `folder`, in seconds of a core and bytes; and where they come from.
+
+    Raises ValueError for a file that is not there.
+    """
+    lines, said = {}, []
+    for name, will_do in NEEDED.items():
+        path = folder / f"{name}.jsonl"
+        lines[name] = line = results.newest(path, will_do)
+        if not line:
+            raise ValueError(f"{path}: no measurement that will do; run python -m benchmarks.{name} --output={path}")
+        machine = f"{line['machine']['cpus']} cores of {line['machine']['processor']}"
+        said.append(f"* `benchmarks.{name}`: {line['date']}, {machine}, commit {line['commit']}")
+    rows = {name: {row.get("name"): row for row in line["rows"]} for name, line in lines.items()}
+    dome, own = lines["dome_speed"]["headline"]["command"], lines["scale"]["headline"]
+    return {
+        "dome": dome["seconds"] * lines["dome_speed"]["machine"]["cpus"] / dome["crops"],
+        "build": lines["build"]["headline"]["cpu_ms_per_crop"] / 1e3,
+        "pipeline": rows["input_pipeline"]["pipeline, augmented"]["us_processor"] / 1e6,
+        "training": lines["train_step"]["headline"]["samples_per_second"]["pretrain"],
+        "cores": lines["train_step"]["headline"]["threads"],
+        "bytes": {int(size): value for size, value in own["record_bytes_per_view"].items()},
+        "index": own["index_row"],
+        "instant": own["instant_bytes"],
+        "serial": own["serial_seconds_per_view"],
+    }, said
+
+
+def _items(cost):
+    return [
+        ("dome: a crop of 128 px, by the command", f"{1e3 * cost['dome']:.2f} ms of a core"),
+        ("build: a crop of 128 px out of 1080p video", f"{1e3 * cost['build']:.2f} ms of a core"),
+        ("either: putting a view into its record", f"{1e3 * cost['serial']:.3f} ms of one process"),
+        *((f"record: crop and background of {size} px", _bytes(cost["bytes"][size])) for size in SIZES),
+        ("pipeline: an augmented triplet of 128 px", f"{1e3 * cost['pipeline']:.2f} ms of a core"),
+        (f"training: triplets of the demo's size, {cost['cores']} cores", f"{cost['training']:.0f} /s"),
+        ("index: a record of 31 views in memory", _bytes(cost["index"]["memory_bytes"])),
+    ]
 
 
 def _growth(cost):
     """The rows of the table of sizes, a column a scale."""
-    scales = list(SCALES.values())
-    rows = [("records (a hand at an instant)", *(f"{records:,}" for records, _ in scales))]
-    rows.append(("crops", *(f"{records * views:,}" for records, views in scales)))
+    crops = [records * views for records, views in SCALES.values()]
+    rows = [("records (a hand at an instant)", *(f"{records:,}" for records, _ in SCALES.values()))]
+    rows.append(("crops", *(f"{count:,}" for count in crops)))
     for size in SIZES:
-        total = [records * views * cost["bytes"][size] for records, views in scales]
-        rows.append((f"records of {size} px", *map(_bytes, total)))
-    shards = [math.ceil(records / 1000) for records, _ in scales]
-    rows.append(("shards of 1000 records, at least", *(f"{count:,}" for count in shards)))
+        rows.append((f"records of {size} px", *(_bytes(count * cost["bytes"][size]) for count in crops)))
     for size in SIZES:
-        each = [1000 * views * cost["bytes"][size] for _, views in scales]
-        rows.append((f"a whole shard of {size} px", *map(_bytes, each)))
-    for name, crop in (("dome, rendering", cost["dome"]), ("build from 1080p videos", cost["build"])):
-        for cores in CORES:
-            seconds = [records * views * crop / cores for records, views in scales]
-            rows.append((f"{name}, {cores} core{'s' * (cores > 1)}", *map(_time, seconds)))
+        each = (SHARD * views * cost["bytes"][size] for _, views in SCALES.values())
+        rows.append((f"a shard of {SHARD} records of {size} px", *map(_bytes, each)))
+    for cores in CORES:
+        # The dome's records are written while others are drawn, the build's after all crops are cut.
+        seconds = (count * max(cost["dome"] / cores, cost["serial"]) for count in crops)
+        rows.append((f"dome, 128 px, {cores} core{'s' * (cores > 1)}", *map(_time, seconds)))
+    for cores in CORES:
+        seconds = (count * (cost["build"] / cores + cost["serial"]) for count in crops)
+        rows.append((f"build from 1080p videos, 128 px, {cores} core{'s' * (cores > 1)}", *map(_time, seconds)))
     return rows
 
 
 def _memory(cost):
     """The rows of the table of what grows in memory with the data."""
-    on_disk, held, micro = cost["index"]
-    records = [records for records, _ in SCALES.values()]
+    records, row = [records for records, _ in SCALES.values()], cost["index"]
     return [
-        ("index.csv on disk", *(_bytes(n * on_disk) for n in records)),
-        ("index in memory (train, evaluate: `read_index`)", *(_bytes(n * held) for n in records)),
-        ("seconds to read it", *(_time(n * micro / 1e6) for n in records)),
+        ("index.csv on disk", *(_bytes(n * row["disk_bytes"]) for n in records)),
+        ("the index in memory", *(_bytes(n * row["memory_bytes"]) for n in records)),
+        ("time to read it", *(_time(n * row["seconds"]) for n in records)),
+        ("all instants in memory (build)", *(_bytes(n * cost["instant"]) for n in records)),
     ]
 
 
-def _feeding(cost):
+def _feeding(cost, read):
     """Rows: triplets/s that an accelerator takes, bytes/s from disk, cores that decode and augment."""
-    rows = []
-    for rate in GPU_RATES:
-        each = [rate * cost["read"] * cost["bytes"][size] for size in SIZES]
-        rows.append((f"{rate:,}", *(f"{_bytes(value)}/s" for value in each), f"{rate / cost['pipeline']:.1f}"))
-    return rows
+    sizes = [[f"{_bytes(rate * read * cost['bytes'][size])}/s" for size in SIZES] for rate in RATES]
+    return [(f"{rate:,}", *each, f"{rate * cost['pipeline']:.1f}") for rate, each in zip(RATES, sizes, strict=True)]
 
 
 PAGE = """# Scale
 
-What the data cost, from the demo ({demo:,} crops) to Panoptic (65,000 frames x 31 views x 2 hands) and a hundred
-times that. Costs of one item are measured, the rest is arithmetic; `python -m benchmarks.scale --output=docs` writes
+What the data cost, from the demo ({demo:,} crops) to Panoptic (65,000 frames x 31 views x 2 hands) and a hundred times
+that. Costs of one item are measured, on the synthetic dome; the rest is arithmetic. `python -m benchmarks.scale` writes
 this page.
 
 ## One item
@@ -208,100 +267,71 @@ this page.
 {growth}
 
 The dome's work is split by instant and the build's by camera, so both grow with the cores as long as there are more
-jobs than cores: a Panoptic sequence has 31 cameras, and several sequences are built side by side. Putting records
-together is the work of one process, which copies bytes and hashes them. Disk needs twice the records' bytes while a
-build runs (its spool). One build runs on one machine.
+jobs than cores: a sequence of Panoptic has 31 cameras, and all sequences of a build are cut side by side. One process
+puts the records together; it is the floor of the last lines. A build needs the records' room twice while it runs (its
+crops wait in a spool), and runs on one machine; a larger one is cut by sequence, into a folder each.
 
 ## What a training reads
 
-Two records give as many triplets as they have views before the next two are read, so a triplet costs the bytes of
-{read:.2g} views of a record, read in sequence, and four pictures to decode.
+Two records of {views} views give {triplets} triplets before the next two are read, so a triplet costs the bytes of
+{read:.2g} views of a record, read in sequence, and four pictures to decode. For an accelerator that takes so many:
 
 {feeding}
 
-Each process of a training on several machines reads only the rows of its own batch, so these are figures a process.
+Of a training on several machines each process reads its own rows alone, so these are figures a process.
 
 ## What grows in memory
 
-Shuffle buffers do not: they hold a fixed number of encoded crops (`hand_tf.pipeline`), however long the data. Networks
-and batches do not. These do, with the number of records:
+Shuffle buffers do not: they hold a fixed number of encoded crops, however long the data (the peaks of memory in
+[performance.md](performance.md)). These do:
 
 {memory}
 
-* `train` and `evaluate` hold one index at a time; the labels that a scenario may use lie in memory, still encoded (a
-  few kB each: all 28,592 of the paper's largest scenario are about {labels} at 128 px).
-* `manifest.json` has a line a shard, 0.2 kB: nothing.
-* `build` holds all instants of all its sequences ({instant} each, {instants} for Panoptic), sends those of a sequence
-  to each worker that reads one of its cameras, and holds one index.
-* A background takes at most 64 pictures of the part that crops show, and 400 MB a worker at most.
-
-So Panoptic fits into any machine, and ten million records are where one folder should end: the index of a hundred
-Panoptics still loads, in the time above, but a build of that size wants to be cut by sequence.
+`train` and `evaluate` hold the index while they choose groups and labels; the labels that a scenario may use stay,
+still encoded. `build` holds the instants of all its sequences, and sends those of one to every worker that reads a
+camera of it.
 
 ## More than one machine
 
-Keras on JAX, data parallel; the weights are the same everywhere, each process reads `batch_size / P` rows of its own
-stream, and process 0 writes the workdir, which lies in a folder that all can see:
+Keras on JAX, data parallel; the weights are the same everywhere, each of P processes reads `batch_size / P` rows of its
+own stream, and process 0 writes the workdir, which lies in a folder that all can see:
 
     KERAS_BACKEND=jax python -m hand_tf.train --flagfile=flags/pretrain.flags --data_dir=RECORDS --workdir=RUN \\
         --batch_size=256 --processes=8 --process_id=$RANK --coordinator=$HOST_OF_0:29400
 
 Start it on every machine with its own `--process_id`, 0 to 7. On one machine with several GPUs no flag is needed on
-TensorFlow (MirroredStrategy); on JAX one process uses all GPUs it sees once `--processes` is above 1.
-`tests/test_two_processes.py` runs two processes over loopback and finds the loss and the weights of one process that
-learns from both their rows. A run that is killed continues when all processes are started again.
+TensorFlow (MirroredStrategy). `tests/test_two_processes.py` runs two processes over loopback and finds the loss and the
+weights of one process that learns from both their rows. A run that was killed continues when all are started again.
 """
 
 
-def costs(folder):
-    """Costs of one item, and the lines that say where they come from."""
-    heads, said = {}, []
-    for name in SOURCES:
-        heads[name], where = headline(name, folder)
-        said.append(f"* `benchmarks.{name}`: {where}")
-    build, pipe = heads["build"], heads["input_pipeline"]
-    cores = results.facts()["machine"]["cpus"]
-    return {
-        "dome": 1 / heads["dome_speed"]["crops_per_second_per_core"],
-        "build": build["cpu_ms_per_crop"] / 1e3,
-        "bytes": record_bytes(),
-        "pipeline": pipe["triplets_per_second_augmented"] / cores,
-        "training": heads["train_step"]["samples_per_second"]["pretrain"],
-        "index": index_cost(),
-        "instant": instant_cost(),
-    }, said
+def page(folder):
+    """The page's text, out of the files in `folder`. Raises ValueError if one is missing."""
+    cost, said = costs(folder)
+    records, views = SCALES["demo"]
+    triplets = VIEWS + VIEWS % 2  # `pipeline._draw_both`
+    return PAGE.format(
+        demo=records * views,
+        items=results.table(("", "measured"), _items(cost)),
+        sources="\n".join(said),
+        growth=results.table(("", *SCALES), _growth(cost)),
+        feeding=results.table(
+            ("triplets/s", *(f"read, {size} px" for size in SIZES), "cores, 128 px"),
+            _feeding(cost, 2 * VIEWS / triplets),
+        ),
+        memory=results.table(("", *SCALES), _memory(cost)),
+        views=VIEWS,
+        triplets=triplets,
+        read=2 * VIEWS / triplets,
+    )
 
 
 def main(_):
-    """Measures what is missing and writes the page."""
+    """Measures, unless told not to, and writes the page."""
     folder = pathlib.Path(FLAGS.output)
-    cost, said = costs(folder)
-    cost["read"] = 2 * VIEWS / (VIEWS + VIEWS % 2)  # `pipeline._draw_both`
-    machine = results.facts()["machine"]
-    items = [
-        ("dome: render a crop (128 px, one core)", f"{1e3 * cost['dome']:.2f} ms"),
-        ("build: a crop of 1080p video (128 px, one core)", f"{1e3 * cost['build']:.2f} ms"),
-        *((f"record: crop and background of {size} px", _bytes(cost["bytes"][size])) for size in SIZES),
-        ("pipeline: augmented triplets, one core", f"{cost['pipeline']:.0f} /s"),
-        (f"training: triplets of the demo's size, {machine['cpus']} cores", f"{cost['training']:.0f} /s"),
-        ("index: a record of 31 views in memory", _bytes(cost["index"][1])),
-    ]
-    records, views = SCALES["demo"]
-    text = PAGE.format(
-        demo=records * views,
-        items=_table(("", "measured"), items),
-        sources="\n".join(said),
-        growth=_table(("", *SCALES), _growth(cost)),
-        feeding=_table(("triplets/s", *(f"read, {size} px" for size in SIZES), "cores"), _feeding(cost)),
-        memory=_table(("", *SCALES), _memory(cost)),
-        read=cost["read"],
-        labels=_bytes(28_592 * cost["bytes"][128] / 2),
-        instant=_bytes(cost["instant"]),
-        instants=_bytes(FRAMES * SIDES * cost["instant"]),
-    )
-    manifest.write_text(folder / "scale.md", text)
-    print(text)
-    results.publish({"cost": cost | {"bytes": {str(k): round(v) for k, v in cost["bytes"].items()}}}, [])
+    if FLAGS.measure:
+        results.publish(measure(), [], folder / "scale.jsonl")  # prints the last line
+    manifest.write_text(folder / "scale.md", page(folder))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from hand_tf import command, regimes
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("regimes", list(regimes.REGIMES), "Regimes to time.", flag_values=FLAGS)
 flags.DEFINE_bool("full", False, "128 px, ResNet-18 and the feature loss, not the demo's sizes.", flag_values=FLAGS)
-flags.DEFINE_integer("threads", 0, "Threads of either side; 0: one a core.", flag_values=FLAGS)
+flags.DEFINE_integer("threads", 0, "Threads of either side; 0: one a core.", lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 5, "Rounds, in which the sides take turns.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("steps", 0, "Steps a turn; 0: four, or one with --full.", flag_values=FLAGS)
 flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "Of both sides.", flag_values=FLAGS)
@@ -51,10 +51,11 @@ def _tensors(batch):
     return tuple({name: tf.constant(value) for name, value in part.items()} for part in batch)
 
 
-def _peer_step(regime, sizes, mine, layout, precision):
+def _peer_step(regime, sizes, mine, layout, threads, precision):
     """A function that makes one step of the peer and returns its loss; it starts from the weights of `mine`."""
     import torch
 
+    torch.set_num_threads(threads)
     layout = getattr(torch, {"channels first": "contiguous_format", "channels last": "channels_last"}[layout])
     step, batch = steps.peer(regime, sizes, mine, torch.bfloat16 if precision == "mixed_bfloat16" else None)
     step = step.to(memory_format=layout)
@@ -65,8 +66,16 @@ def _peer_step(regime, sizes, mine, layout, precision):
     return lambda: float(step(batch))
 
 
-def _side(pipe, name, regime, sizes, threads, precision):
-    """The process of a side: sends the losses of its first steps and its operations, then times as many as it is told.
+def _side(pipe, *arguments):
+    """The process of a side: what `_answer` says, or why it could not."""
+    try:
+        _answer(pipe, *arguments)
+    except ValueError as error:
+        pipe.send(error)
+
+
+def _answer(pipe, name, regime, sizes, threads, precision):
+    """Sends the losses of the first steps and the operations of a step, then times as many steps as it is told.
 
     All sides draw the same weights, those of Keras' seed.
     """
@@ -78,9 +87,10 @@ def _side(pipe, name, regime, sizes, threads, precision):
         batch = _tensors(mine.batch)
         step = lambda: float(mine.model.train_on_batch(*batch, return_dict=True)["loss"])  # noqa: E731
     else:
-        step = _peer_step(regime, sizes, mine, name, precision)
+        step = _peer_step(regime, sizes, mine, name, threads, precision)
     pipe.send(([step() for _ in range(CHECKED_STEPS)], steps.step_flops(regime, steps.part_flops(mine))))
     while turns := pipe.recv():
+        step()  # brings the caches back from the side before
         start = time.perf_counter(), time.process_time()
         for _ in range(turns):
             step()
@@ -99,12 +109,20 @@ def _sides(names, *settings):
             started[-1].start()
             there.close()
         yield pipes
-        for pipe in pipes.values():
-            pipe.send(0)
     finally:
         for process in started:
-            process.join(5)
             process.kill()
+
+
+def _told(pipes, name):
+    """What the side `name` sends next. Raises ValueError if that is an error, or if the side is gone."""
+    try:
+        answer = pipes[name].recv()
+    except EOFError as error:
+        raise ValueError(f"{name}: its process died") from error
+    if isinstance(answer, ValueError):
+        raise answer
+    return answer
 
 
 def _check_losses(regime, losses, precision):
@@ -118,13 +136,14 @@ def _check_losses(regime, losses, precision):
 def measure(regime, sizes, turns, names, threads):
     """(wall, CPU) seconds a step by side and round, and the operations of a step for one sample."""
     with _sides(names, regime, sizes, threads, FLAGS.precision) as pipes:
-        told = {name: pipe.recv() for name, pipe in pipes.items()}
+        told = {name: _told(pipes, name) for name in names}
         _check_losses(regime, {name: losses for name, (losses, _) in told.items()}, FLAGS.precision)
         seconds = {name: [] for name in names}
-        for _ in range(FLAGS.rounds):
-            for name, pipe in pipes.items():
-                pipe.send(turns)
-                seconds[name].append(pipe.recv())
+        for turn in range(FLAGS.rounds):
+            first = turn % len(names)  # no side always follows the same other one
+            for name in names[first:] + names[:first]:
+                pipes[name].send(turns)
+                seconds[name].append(_told(pipes, name))
     return seconds, told["ours"][1]
 
 
@@ -133,25 +152,24 @@ def _row(regime, sizes, seconds, flops):
     cpu = {name: statistics.median(each[1] for each in rounds) for name, rounds in seconds.items()}
     row = {"regime": regime.name, "samples_per_second": round(sizes.batch / wall["ours"], 1)}
     row |= {"ms": {name: round(1e3 * value, 1) for name, value in wall.items()}}
-    row |= {"cpu_ms": {name: round(1e3 * value, 1) for name, value in cpu.items()}}
+    row |= {"cpu_ms": {name: round(1e3 * value, 1) for name, value in cpu.items()}}  # PyTorch's while it waits, too
     row["gflops_per_second"] = round(sizes.batch * flops / wall["ours"] / 1e9, 1)
     best = min((name for name in wall if name != "ours"), key=wall.get, default=None)
     if best:
-        ratios, cpu_ratios = np.array(seconds[best]).T / np.array(seconds["ours"]).T
+        ratios = np.array(seconds[best])[:, 0] / np.array(seconds["ours"])[:, 0]
         row |= {"peer": best, "peer_ratio": round(float(np.median(ratios)), 2)}
         row |= {"range": [round(float(each), 2) for each in (ratios.min(), ratios.max())]}
-        row |= {"cpu_ratio": round(float(np.median(cpu_ratios)), 2)}  # of a busy machine the steadier number
     return row
 
 
 def _print(rows):
     titles = f"{'regime':<18}{'samples/s':>10}{'ms':>9}{'GFLOP/s':>9}"
-    print(titles + f"{'peer ms':>9}{'ratio':>7}{'of CPU':>8}  range over rounds")
+    print(titles + f"{'peer ms':>9}{'ratio':>7}  range over rounds")
     for row in rows:
         text = f"{row['regime']:<18}{row['samples_per_second']:>10.1f}{row['ms']['ours']:>9.1f}"
         text += f"{row['gflops_per_second']:>9.1f}"
         if "peer" in row:
-            text += f"{row['ms'][row['peer']]:>9.1f}{row['peer_ratio']:>7.2f}{row['cpu_ratio']:>8.2f}"
+            text += f"{row['ms'][row['peer']]:>9.1f}{row['peer_ratio']:>7.2f}"
             text += f"  {row['range']} ({row['peer']})"
         print(text)
 
@@ -203,10 +221,6 @@ def profile(sizes):
 def _set_threads(count):
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(count)
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        torch.set_num_threads(count)
 
 
 def main(_):

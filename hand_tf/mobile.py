@@ -78,8 +78,8 @@ def _conv(x, channels, kernel, stride, name, activation=True):
     # "same" pads the far side more, unlike torch, but no weights come from there, and phones pad so without a copy.
     settings = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
     if channels is None:
-        # Choice: filters that see both brightness and edges. Of zero mean they would see edges alone, and batch norm
-        # would then blow up what little there is, noise and rounding to 8 bits with it; all positive, they only blur.
+        # Choice: filters that see both brightness and edges. Of zero mean, many would hardly see brightness, and batch
+        # norm would blow up the little that is left, noise and 8-bit rounding with it; all positive, they only blur.
         initializer = keras.initializers.RandomNormal(mean=0.5 / kernel, stddev=1 / kernel)
         x = keras.layers.DepthwiseConv2D(kernel, depthwise_initializer=initializer, **settings)(x)
     else:

@@ -14,7 +14,7 @@ from percentiles). Skin: the ten swatches of the Monk Skin Tone scale, Monk 2019
 
 import dataclasses
 import functools
-import statistics
+from statistics import NormalDist
 
 import numpy as np
 
@@ -40,8 +40,8 @@ SOFT_TIP = np.array([5.67, 3.84, 3.95, 3.95, 3.73])  # mm of soft tissue beyond 
 SEXES = ("woman", "man")
 # Mean and standard deviation in mm, rows as SEXES.
 LENGTH = np.array([[166.0, 8.0], [183.0, 10.0]])
-_LENGTHS = [statistics.NormalDist(*row) for row in LENGTH.tolist()]
-_NORMAL = statistics.NormalDist()  # SciPy has these, too, and takes half a second to import
+_LENGTHS = [NormalDist(*row) for row in LENGTH.tolist()]
+_NORMAL = NormalDist()  # SciPy has these, too, and takes half a second to import
 PALM = np.array([[92.0, 5.0], [103.0, 6.0]])
 BREADTH = np.array([[75.0, 4.0], [84.0, 4.0]])
 MONK = ("f6ede4", "f3e7db", "f7ead0", "eadaba", "d7bd96", "a07e56", "825c43", "604134", "3a312a", "292420")
