@@ -3,13 +3,11 @@
     python -m benchmarks.build --output=docs/build.jsonl
 
 Makes a small dump (a few 1080p cameras, two hands), then in turns builds records from it and only decodes its videos
-to pictures, on the same cores and with as many processes; the decoder is the fastest at hand of OpenCV with one thread
-a video, OpenCV with its own threads, and PyAV if it is installed (`pip install av`; it also makes the videos H.264,
-otherwise they are MPEG-4). `floor_ratio` is decoding's seconds over the build's: 1 would be a build for free.
+to pictures, on the same cores and with as many processes; the decoder is the fastest of OpenCV with one thread a video,
+OpenCV with its own threads, and PyAV. `floor_ratio` is decoding's seconds over the build's: 1 would be a build for free.
 `cpu_ratio` is the same in CPU seconds, which other work on the machine disturbs less.
 """
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -20,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import av
 import cv2
 import numpy as np
 from absl import flags
@@ -80,26 +79,17 @@ def _pictures(node, count):
 
 
 def _write_video(path, pictures):
-    """H.264 if PyAV is there, as in Panoptic; else MPEG-4, the best that OpenCV's wheel writes. Returns its name."""
-    if not importlib.util.find_spec("av"):
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
-        for picture in pictures:
-            writer.write(picture)
-        writer.release()
-        return "MPEG-4"
-    import av
-
+    """H.264, as in Panoptic."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
         container.mux(stream.encode())
-    return "H.264"
 
 
 def write_dump(folder, cameras, frames):
-    """A sequence folder; returns the name of its videos' codec."""
+    """Writes a sequence folder."""
     (folder / "hdHand3d").mkdir(parents=True)
     (folder / "hdVideos").mkdir()
     entries = [_camera(node, cameras) for node in range(cameras)]
@@ -109,8 +99,7 @@ def write_dump(folder, cameras, frames):
         path = folder / "hdHand3d" / f"handRecon3D_hd{frame:08d}.json"
         path.write_text(json.dumps({"version": 0.5, "people": [person]}))
     for node, entry in enumerate(entries):
-        codec = _write_video(folder / "hdVideos" / f"hd_{entry['name']}.mp4", _pictures(node, frames))
-    return codec
+        _write_video(folder / "hdVideos" / f"hd_{entry['name']}.mp4", _pictures(node, frames))
 
 
 # --- what is timed --------------------------------------------------------------------------------------------------
@@ -120,8 +109,6 @@ def decode(path, decoder):
     """Decodes a video to pictures with the `decoder` "opencv", "opencv_threads" or "av"; returns how many."""
     count = 0
     if decoder == "av":
-        import av
-
         with av.open(path) as container:
             for frame in container.decode(video=0):
                 frame.to_ndarray(format="bgr24")
@@ -155,8 +142,7 @@ def _decode_all(paths, processes, decoder):
 def measure(dump, output, processes, rounds):
     """{"build" or the decoder's name: [(seconds, CPU seconds) of each round]}, and the report of the last build."""
     paths = [str(path) for path in sorted((dump / "hdVideos").glob("*.mp4"))]
-    decoders = ["opencv", "opencv_threads", *(["av"] if importlib.util.find_spec("av") else [])]
-    seconds = {name: [] for name in ("build", *decoders)}
+    seconds = {name: [] for name in ("build", "opencv", "opencv_threads", "av")}
     report = _build(dump, output, processes)  # loads TensorFlow
     for _ in range(rounds):
         for name, times in seconds.items():
@@ -178,10 +164,10 @@ def main(_):
     """Prints the table and the headline."""
     processes = FLAGS.workers or os.cpu_count()
     with tempfile.TemporaryDirectory() as folder:
-        dump, codec = pathlib.Path(FLAGS.dump or f"{folder}/made"), None
+        dump = pathlib.Path(FLAGS.dump or f"{folder}/made")
         if not FLAGS.dump:
             print(f"making {FLAGS.cameras} videos of {FLAGS.frames} frames", flush=True)
-            codec = write_dump(dump, FLAGS.cameras, FLAGS.frames)
+            write_dump(dump, FLAGS.cameras, FLAGS.frames)
         size = sum(path.stat().st_size for path in (dump / "hdVideos").glob("*.mp4"))
         seconds, report = measure(dump, pathlib.Path(folder) / "records", processes, FLAGS.rounds)
     middle = {name: [statistics.median(column) for column in zip(*t, strict=True)] for name, t in seconds.items()}
@@ -200,7 +186,7 @@ def main(_):
         "crops": report["views"],
         "crop_size": FLAGS.crop_size,
         "processes": processes,
-        "video": {"codec": codec, "bytes": size},
+        "video_bytes": size,
         "record_bytes_per_crop": round(report["bytes"] / report["views"]),
     }
     rows = [{"what": name, "seconds_and_cpu": np.round(times, 3).tolist()} for name, times in seconds.items()]

@@ -114,7 +114,7 @@ def building(folder):
         rows.append((row["what"], f"{wall:.1f}", f"{cpu:.1f}"))
     return "\n\n".join(
         [
-            f"{head['crops']:,} crops of {head['crop_size']} px out of 1080p videos ({head['video']['codec']}), two "
+            f"{head['crops']:,} crops of {head['crop_size']} px out of 1080p videos, two "
             f"hands in every picture. The floor decodes the same videos to pictures on as many processes "
             f"(the fastest: {head['floor']}).",
             results.table(("", "s", "CPU s"), rows),

@@ -227,12 +227,41 @@ def test_videos_are_read_in_order_and_end_where_they_end(tmp_path):
     assert frames.fps(path) == pytest.approx(tiny_dump.FPS)
     found = dict(frames.read(path, camera, [0, 3, 4, 17, 19, 20, 31], skipped))
     for frame in (0, 3, 4, 17, 19):
-        assert np.abs(found[frame].mean() - (10 * frame + 20)) < 4, frame
+        assert np.abs(found[frame].whole().mean() - (10 * frame + 20)) < 4, frame
     assert found[20] is None and found[31] is None
     assert skipped.counts == {"frames: beyond the end of the video, or not decodable": 2}
     path.write_bytes(b"no video")
     with pytest.raises(ValueError, match=r"hd_00_00\.mp4: not a video"):
         frames.fps(path)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("mp4v", "mp4"), ("MJPG", "avi")])
+def test_parts_of_a_video_are_those_of_its_pictures(tmp_path, codec, suffix):
+    """Planes (MPEG-4) and pictures of the full range (Motion JPEG), against OpenCV's reader."""
+    camera, skipped = tiny_dump.cameras()[0], tally.Tally()
+    path, size = tmp_path / f"hd_00_00.{suffix}", (tiny_dump.WIDTH, tiny_dump.HEIGHT)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 30, size)
+    for scale in (1.0, 0.7):
+        writer.write((scale * tiny_dump.scene(camera)).astype(np.uint8))
+    writer.release()
+    video = cv2.VideoCapture(str(path))
+    for _, picture in frames.read(path, camera, [0, 1], skipped):
+        expected = video.read()[1].astype(int)
+        whole = picture.whole()
+        assert whole.shape == expected.shape
+        # OpenCV blends the colours of neighbours, which belong to two by two pixels.
+        assert np.abs(whole - expected).mean() < 1.5
+        for left, top, right, bottom in ((0, 0, 7, 5), (31, 40, 92, 103), (33, 17, *size), (10, 10, 11, 11)):
+            np.testing.assert_array_equal(picture.part((left, top, right, bottom)), whole[top:bottom, left:right])
+
+
+def test_a_turned_video_is_turned_back():
+    pixels = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
+    frame = types.SimpleNamespace(width=4, height=2, color_range=1, format=types.SimpleNamespace(name="yuv420p"))
+    frame.rotation, frame.to_ndarray = 90, lambda format: pixels
+    turned = frames._picture(frame)
+    assert turned.size == (2, 4)
+    np.testing.assert_array_equal(turned.whole(), np.rot90(pixels))
 
 
 def test_damaged_and_missing_images_are_counted(tmp_path):
@@ -244,7 +273,7 @@ def test_damaged_and_missing_images_are_counted(tmp_path):
     (tmp_path / "00_00_00000002.jpg").write_bytes(b"")
     found = dict(frames.read(tmp_path, camera, [0, 1, 2, 3, 8], skipped))
     assert [frame for frame, image in found.items() if image is not None] == [0, 3]
-    assert np.abs(found[3].astype(int) - tiny_dump.scene(camera)).max() < 12
+    assert np.abs(found[3].whole().astype(int) - tiny_dump.scene(camera)).max() < 12
     assert skipped.counts == {"frames: damaged image": 2, "frames: no image of that number": 1}
     cv2.imwrite(str(tmp_path / "00_00_00000000.jpg"), np.zeros((50, 60, 3), np.uint8))
     with pytest.raises(ValueError, match=r"60x50 px, camera 00_00 is calibrated for 480x360"):

@@ -97,6 +97,12 @@ def sampling_maps(crop, whole=False):
     return geometry.crop_maps(fine, whole)
 
 
+def window_maps(crop, whole, window):
+    """The crop's maps into the part `window` of the picture, which `window_of` its border."""
+    map_x, map_y = sampling_maps(crop, whole)
+    return map_x - np.float32(window[0]), map_y - np.float32(window[1])
+
+
 def coverage(maps):
     """The share of a crop's pixels that lie in the frame."""
     return float(np.mean(maps[0] > geometry.OUTSIDE))
@@ -170,11 +176,11 @@ def _append(file, data):
 def _cut_frame(job, image, views, file, skipped):
     """Crops all `views` of one picture into the spool; returns [(position, Crop, whole, offset, length)]."""
     entries = []
-    for i, crop, whole in views:
-        maps = sampling_maps(crop, whole)
+    for i, crop, whole, window in views:
+        maps = window_maps(crop, whole, window)
         if not whole and not is_covered(crop, job.instants[i].name, skipped, maps):
             continue
-        picture = encode_bgr(render(image, maps, crop.size), job.jpeg_quality)
+        picture = encode_bgr(render(image.part(window), maps, crop.size), job.jpeg_quality)
         entries.append((i, crop, whole, *_append(file, picture)))
     return entries
 
@@ -185,8 +191,8 @@ def _read_once(job, views, file, skipped):
     Returns the entries of `_cut_frame`, the background, and its statistics.
     """
     by_frame, border = collections.defaultdict(list), borders(views, job.camera)
-    for (i, crop), whole in zip(views, are_whole(border, job.camera).tolist(), strict=True):
-        by_frame[job.instants[i].frame].append((i, crop, whole))
+    for n, ((i, crop), whole) in enumerate(zip(views, are_whole(border, job.camera).tolist(), strict=True)):
+        by_frame[job.instants[i].frame].append((i, crop, whole, window_of(border[n : n + 1], job.camera)))
     cached = backgrounds.load(job.background)
     samples = job.samples if views and not cached else {}
     left, top, right, bottom = window = window_of(border, job.camera) if views else (0, 0, 0, 0)
@@ -196,7 +202,7 @@ def _read_once(job, views, file, skipped):
             skipped.add("views: picture missing", f"{job.source} frame {frame}", len(by_frame.get(frame, ())))
             continue
         if frame in samples:
-            scenes.append(image[top:bottom, left:right].copy())
+            scenes.append(image.part(window).copy())  # and let the rest go
             rectangles.append(backgrounds.shift(samples[frame], window))
         entries += _cut_frame(job, image, by_frame.get(frame, ()), file, skipped)
     if cached is None and scenes:

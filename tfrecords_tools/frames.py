@@ -2,14 +2,20 @@
 
 Frame n of a video belongs to the hand file numbered n. Videos are decoded in order and never sought: a seek in H.264
 can slip a frame, and then every label is a little wrong.
+
+A picture gives the parts that are asked for. Turning all of a video's picture into BGR takes as long as half of its
+decoding, and crops show a small part of it.
 """
 
+import fractions
 import pathlib
 import re
 
+import av
 import cv2
 import numpy as np
 
+_FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 _IMAGE = re.compile(r"(\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
@@ -27,24 +33,73 @@ def find_sources(sequence_dir, cameras, tally):
     return sources
 
 
+class Image:
+    """A picture in memory."""
+
+    def __init__(self, pixels):
+        self._pixels = pixels
+        self.size = pixels.shape[1], pixels.shape[0]
+
+    def part(self, window):
+        """BGR uint8 [height, width, 3] of `window`: left, top, right, bottom px, exclusive ends."""
+        left, top, right, bottom = window
+        return self._pixels[top:bottom, left:right]
+
+    def whole(self):
+        """All of it."""
+        return self.part((0, 0, *self.size))
+
+
+class Planes(Image):
+    """A picture of a video (8-bit YUV 4:2:0) whose brightness and colours lie in planes of their own."""
+
+    def __init__(self, frame):
+        self.size = frame.width, frame.height
+        self._planes = [np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size) for plane in frame.planes]
+
+    def part(self, window):
+        """As `Image.part`."""
+        x, y, right, bottom = window
+        # A colour belongs to two by two pixels: the part grows to even borders, and is cut again.
+        left, top = x // 2 * 2, y // 2 * 2
+        width, height = (right + 1) // 2 * 2 - left, (bottom + 1) // 2 * 2 - top
+        part = np.empty((height * 3 // 2, width), np.uint8)
+        part[:height] = self._planes[0][top : top + height, left : left + width]
+        colours = part[height:].reshape(2, height // 2, width // 2)
+        rows, columns = slice(top // 2, (top + height) // 2), slice(left // 2, (left + width) // 2)
+        for colour, plane in zip(colours, self._planes[1:], strict=True):
+            colour[...] = plane[rows, columns]
+        return cv2.cvtColor(part, cv2.COLOR_YUV2BGR_I420)[y - top : bottom - top, x - left : right - left]
+
+
+def _picture(frame):
+    """The picture of a PyAV frame."""
+    even = frame.width % 2 == frame.height % 2 == 0
+    if frame.format.name == "yuv420p" and frame.color_range != _FULL_RANGE and even and not frame.rotation:
+        return Planes(frame)
+    # FFmpeg says how a player has to turn a picture, counter-clockwise; OpenCV's reader does so, too.
+    return Image(np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90))
+
+
 def fps(source):
     """Frames per second of a video, None for an image folder. Raises ValueError if the video cannot be opened."""
     if source.is_dir():
         return None
-    video = cv2.VideoCapture(str(source))
     try:
-        rate = video.get(cv2.CAP_PROP_FPS) if video.isOpened() else 0.0
-    finally:
-        video.release()
-    if not 0 < rate < 1000:
-        raise ValueError(f"{source}: not a video that OpenCV can read")
-    return rate
+        with av.open(str(source)) as video:
+            rate = video.streams.video[0].average_rate
+    except (av.FFmpegError, IndexError):
+        rate = None
+    if not 0 < (rate or fractions.Fraction()) < 1000:
+        raise ValueError(f"{source}: not a video that FFmpeg can read")
+    return float(rate)
 
 
-def _check_size(image, camera, path):
-    if image.shape[:2] != (camera.height, camera.width):
+def _check_size(picture, camera, path):
+    width, height = picture.size
+    if (width, height) != (camera.width, camera.height):
         raise ValueError(
-            f"{path}: pictures are {image.shape[1]}x{image.shape[0]} px, "
+            f"{path}: pictures are {width}x{height} px, "
             f"camera {camera.name} is calibrated for {camera.width}x{camera.height}"
         )
 
@@ -73,30 +128,37 @@ def _read_images(folder, camera, wanted, tally):
         image = _decode(paths[frame])
         if image is None:
             tally.add("frames: damaged image", paths[frame])
-        yield frame, image
+        yield frame, None if image is None else Image(image)
+
+
+def _pictures(path, threads):
+    """Yields the pictures of a video in order, up to the first that cannot be decoded: later numbers would be wrong."""
+    try:
+        with av.open(str(path)) as video:
+            stream = video.streams.video[0]
+            stream.thread_type = "AUTO" if threads > 1 else "NONE"
+            stream.codec_context.thread_count = threads
+            yield from video.decode(stream)
+    except (av.FFmpegError, IndexError):
+        return
 
 
 def _read_video(path, wanted, tally, threads):
-    # `grab` decodes, `retrieve` makes a picture of it: frames in between cost only half.
-    video = cv2.VideoCapture(str(path), cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, threads])
-    position, alive = -1, True
-    try:
-        for frame in wanted:
-            while alive and position < frame:
-                alive, position = video.grab(), position + 1
-            image = video.retrieve()[1] if alive else None
-            if image is None:
-                tally.add("frames: beyond the end of the video, or not decodable", f"{path.name} frame {frame}")
-            yield frame, image
-    finally:
-        video.release()
+    pictures, position = _pictures(path, threads), -1
+    for frame in wanted:
+        picture = None
+        while position < frame:
+            picture, position = next(pictures, None), position + 1
+        if picture is None:
+            tally.add("frames: beyond the end of the video, or not decodable", f"{path.name} frame {frame}")
+        yield frame, None if picture is None else _picture(picture)
+    pictures.close()
 
 
 def read(source, camera, wanted, tally, threads=1):
-    """Yields (frame, image [height, width, 3] BGR or None if it cannot be had) for the ascending numbers `wanted`.
+    """Yields (frame, `Image` or None if it cannot be had) for the ascending numbers `wanted`.
 
-    Pictures stay BGR, as OpenCV decodes and encodes them: whoever wants a crop turns the crop, not six megabytes.
-    `threads` decode a video; image folders are read by one.
+    Pictures are BGR, as OpenCV encodes them. `threads` decode a video; image folders are read by one.
 
     Raises ValueError if a picture has another size than the camera's calibration says.
     """
@@ -104,7 +166,7 @@ def read(source, camera, wanted, tally, threads=1):
         pictures = _read_images(source, camera, wanted, tally)
     else:
         pictures = _read_video(source, wanted, tally, threads)
-    for frame, image in pictures:
-        if image is not None:
-            _check_size(image, camera, source)
-        yield frame, image
+    for frame, picture in pictures:
+        if picture is not None:
+            _check_size(picture, camera, source)
+        yield frame, picture

@@ -71,9 +71,9 @@ def choose_views(sequence, options, start, stop):
 def maps_of(crop):
     """The maps of a crop into the part of the picture that it needs, and that window: left, top, width, height px."""
     border = crops.borders([(0, crop)], crop.camera)
-    left, top, right, bottom = crops.window_of(border, crop.camera)
-    map_x, map_y = crops.sampling_maps(crop, bool(crops.are_whole(border, crop.camera)[0]))
-    return (map_x - np.float32(left), map_y - np.float32(top)), (left, top, right - left, bottom - top)
+    left, top, right, bottom = window = crops.window_of(border, crop.camera)
+    whole = bool(crops.are_whole(border, crop.camera)[0])
+    return crops.window_maps(crop, whole, window), (left, top, right - left, bottom - top)
 
 
 def pictures_of(view, mesh, crop, options, key):
