@@ -3,9 +3,9 @@
     python -m benchmarks.build --output=docs/build.jsonl
 
 Makes a small dump (a few 1080p cameras, two hands), then in turns builds records from it and only decodes its videos
-to pictures, on the same cores and with as many processes; the decoder is the fastest of OpenCV with one thread a video,
-OpenCV with its own threads, and PyAV. `floor_ratio` is decoding's seconds over the build's: 1 would be a build for free.
-`cpu_ratio` is the same in CPU seconds, which other work on the machine disturbs less.
+to BGR pictures, on the same cores and with as many processes; the decoder is the fastest of OpenCV with one thread a
+video, OpenCV with its own threads, and PyAV. `floor_ratio` is decoding's seconds over the build's. `cpu_ratio` is the
+same in CPU seconds, which other work on the machine disturbs less.
 """
 
 import json
