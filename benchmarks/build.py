@@ -3,9 +3,10 @@
     python -m benchmarks.build --output=docs/build.jsonl
 
 Makes a small dump (a few 1080p cameras, two hands), then in turns builds records from it and only decodes its videos
-to BGR pictures, on the same cores and with as many processes; the decoder is the fastest of OpenCV with one thread a
-video, OpenCV with its own threads, and PyAV. `floor_ratio` is decoding's seconds over the build's. `cpu_ratio` is the
-same in CPU seconds, which other work on the machine disturbs less.
+on the same cores and with as many processes: to BGR pictures by OpenCV, with one thread a video or its own threads, or
+by PyAV; or by PyAV to planes of brightness and colours, which no one can use yet. `floor_ratio` is the seconds of the
+fastest decoder to pictures over the build's, `planes_ratio` those of the decoder to planes. `cpu_ratio` is the first in
+CPU seconds, which other work on the machine disturbs less.
 """
 
 import json
@@ -22,6 +23,7 @@ import av
 import cv2
 import numpy as np
 from absl import flags
+from av.video.reformatter import VideoReformatter
 
 from benchmarks import results
 from hand_tf import command, skeleton
@@ -37,6 +39,7 @@ flags.DEFINE_string("dump", None, "A sequence folder with videos to use instead 
 flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
 
 WIDTH, HEIGHT, FPS = 1920, 1080, 30
+DECODERS = ("opencv", "opencv_threads", "av", "av_planes")
 DISTANCE, FOCAL = 2800.0, 1500.0  # mm and px, about those of Panoptic's HD cameras
 
 
@@ -106,12 +109,15 @@ def write_dump(folder, cameras, frames):
 
 
 def decode(path, decoder):
-    """Decodes a video to pictures with the `decoder` "opencv", "opencv_threads" or "av"; returns how many."""
+    """Decodes a video with one of `DECODERS`; returns how many frames it has."""
     count = 0
-    if decoder == "av":
+    if decoder.startswith("av"):
+        reformatter = VideoReformatter()
         with av.open(path) as container:
+            container.streams.video[0].thread_type = "NONE"
             for frame in container.decode(video=0):
-                frame.to_ndarray(format="bgr24")
+                if decoder == "av":
+                    reformatter.reformat(frame, format="bgr24", threads=1).to_ndarray()
                 count += 1
         return count
     settings = [cv2.CAP_PROP_N_THREADS, 1] if decoder == "opencv" else []
@@ -142,7 +148,7 @@ def _decode_all(paths, processes, decoder):
 def measure(dump, output, processes, rounds):
     """{"build" or the decoder's name: [(seconds, CPU seconds) of each round]}, and the report of the last build."""
     paths = [str(path) for path in sorted((dump / "hdVideos").glob("*.mp4"))]
-    seconds = {name: [] for name in ("build", "opencv", "opencv_threads", "av")}
+    seconds = {name: [] for name in ("build", *DECODERS)}
     report = _build(dump, output, processes)  # loads TensorFlow
     for _ in range(rounds):
         for name, times in seconds.items():
@@ -171,7 +177,7 @@ def main(_):
         size = sum(path.stat().st_size for path in (dump / "hdVideos").glob("*.mp4"))
         seconds, report = measure(dump, pathlib.Path(folder) / "records", processes, FLAGS.rounds)
     middle = {name: [statistics.median(column) for column in zip(*t, strict=True)] for name, t in seconds.items()}
-    floor = min((name for name in middle if name != "build"), key=middle.get)
+    floor = min(DECODERS[:-1], key=middle.get)
     ratios = _ratios(seconds, floor, 0)
     print(f"{'':<20}{'s':>8}{'CPU s':>8}{'crops/s':>10}")
     for name, (wall, cpu) in middle.items():
@@ -179,6 +185,7 @@ def main(_):
     headline = {
         "floor_ratio": round(statistics.median(ratios), 3),
         "range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "planes_ratio": round(statistics.median(_ratios(seconds, DECODERS[-1], 0)), 3),
         "cpu_ratio": round(statistics.median(_ratios(seconds, floor, 1)), 3),
         "floor": floor,
         "crops_per_second": round(report["views"] / middle["build"][0], 1),

@@ -50,7 +50,7 @@ def pipeline(folder):
         [
             f"From records of {head['crop_size']} px and {head['views']} views to ready uint8 batches, on all cores. "
             f"The floor decodes the very JPEGs of those triplets and does nothing else, with the fastest decoder at "
-            f"hand ({head['floor']}, which the project does not need otherwise).",
+            f"hand ({head['floor']}).",
             results.table(titles, [[row[column] for column in columns] for row in line["rows"]]),
             f"**{head['floor_ratio']:.3f} of the floor** ({_verdict(head['floor_ratio'], GOAL['pipeline'])}); "
             f"{own:.3f} of what TensorFlow's decoder gives alone, which the pipeline uses. "
@@ -115,12 +115,13 @@ def building(folder):
     return "\n\n".join(
         [
             f"{head['crops']:,} crops of {head['crop_size']} px out of 1080p videos, two "
-            f"hands in every picture. The floor decodes the same videos to pictures on as many processes "
-            f"(the fastest: {head['floor']}).",
+            f"hands in every picture. The floor decodes the same videos to BGR pictures on as many processes (the "
+            f"fastest: {head['floor']}); the build itself turns only the parts that crops need into BGR.",
             results.table(("", "s", "CPU s"), rows),
             f"**{head['floor_ratio']:.3f} of the floor** ({_verdict(head['floor_ratio'], GOAL['build'])}), "
-            f"{head['cpu_ratio']:.3f} by CPU time; {head['crops_per_second']:.0f} crops/s. On top of decoding come, "
-            "for every crop and its background, a map, two warps and two JPEGs, and once a camera the median.",
+            f"{head['cpu_ratio']:.3f} by CPU time; {head['planes_ratio']:.3f} of decoding without any pictures. "
+            f"{head['crops_per_second']:.0f} crops/s. On top of decoding come, for every crop and its background, a "
+            "map, two warps and two JPEGs, and once a camera the median.",
             _source(line, "build"),
         ]
     )
@@ -143,6 +144,7 @@ def _models(line, scored):
     size = line["headline"]["image_size"]
     if scored:
         told = f"**Trained**, {size} px crops. N-MPJPE is of unseen people, in brackets what the format costs:"
+        told = f"{told}\n\n{TRAINED}"
         return [told, results.table(titles, rows), _source(line, "latency --runs=... --data_dir=... --mediapipe=WHEEL")]
     told = f"**Full size**, {size} px crops, new networks:"
     return [
@@ -167,6 +169,12 @@ def inference(folder):
 INFERENCE = """One image on one thread (ms), and images a second on all cores. MediaPipe's hand landmark models run on
 the same runtime, at their own 224 px; ratios of time below 1 are faster than they. An exported model takes uint8 and
 needs its runtime alone. A network is `encoder:width`."""
+
+
+TRAINED = """    python -m benchmarks.dome_subjects --folder=subjects
+    python -m hand_tf.train --flagfile=flags/supervised.flags --flagfile=flags/subjects.flags --epochs=10 \\
+        --data_dir=subjects/records --scenario=S0..S31:1024 --encoder=resnet18 --encoder_width=32 --workdir=RUN
+    (the other with --encoder=mobile --encoder_width=64)"""
 
 
 def startup(folder):

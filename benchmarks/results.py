@@ -7,7 +7,7 @@ import platform
 import subprocess
 import time
 
-PACKAGES = ("tensorflow", "keras", "jax", "numpy", "opencv-python-headless")
+PACKAGES = ("tensorflow", "keras", "jax", "numpy", "opencv-python-headless", "av")
 
 
 def _processor():

@@ -162,7 +162,7 @@ def amount(value, units):
     """A number with the first of `units` (factor, name), largest first, of which there is at least one."""
     factor, name = next((unit for unit in units if value >= unit[0]), units[-1])
     value /= factor
-    return f"{value:.3g} {name}" if value < 1000 else f"{value:,.0f} {name}"
+    return f"{value:.3g} {name}" if value < 999.5 else f"{value:,.0f} {name}"
 
 
 def _bytes(value):
@@ -228,7 +228,7 @@ def _growth(cost):
         seconds = (count * max(cost["dome"] / cores, cost["serial"]) for count in crops)
         rows.append((f"dome, 128 px, {cores} core{'s' * (cores > 1)}", *map(_time, seconds)))
     for cores in CORES:
-        seconds = (count * (cost["build"] / cores + cost["serial"]) for count in crops)
+        seconds = (count * ((cost["build"] - cost["serial"]) / cores + cost["serial"]) for count in crops)
         rows.append((f"build from 1080p videos, 128 px, {cores} core{'s' * (cores > 1)}", *map(_time, seconds)))
     return rows
 
@@ -252,7 +252,7 @@ def _feeding(cost, read):
 
 PAGE = """# Scale
 
-What the data cost, from the demo ({demo:,} crops) to Panoptic (65,000 frames x 31 views x 2 hands) and a hundred times
+What the data cost, from as many crops as the demo's ({demo:,}) to Panoptic (65,000 frames x 31 views x 2 hands) and a hundred times
 that. Costs of one item are measured, on the synthetic dome; the rest is arithmetic. `python -m benchmarks.scale` writes
 this page.
 
@@ -268,13 +268,14 @@ this page.
 
 The dome's work is split by instant and the build's by camera, so both grow with the cores as long as there are more
 jobs than cores: a sequence of Panoptic has 31 cameras, and all sequences of a build are cut side by side. One process
-puts the records together; it is the floor of the last lines. A build needs the records' room twice while it runs (its
-crops wait in a spool), and runs on one machine; a larger one is cut by sequence, into a folder each.
+puts the records together, so the last lines are at best. Views that a camera does not show are left out, so all figures
+are at most. The cost of a crop is that of two hands in every picture; where there is one, a crop costs its decoding
+alone. A build needs the records' room twice while it runs (its crops wait in a spool), and runs on one machine.
 
 ## What a training reads
 
 Two records of {views} views give {triplets} triplets before the next two are read, so a triplet costs the bytes of
-{read:.2g} views of a record, read in sequence, and four pictures to decode. For an accelerator that takes so many:
+{read:.2g} views of a record, read in sequence, and up to four pictures to decode. For an accelerator that takes so many:
 
 {feeding}
 

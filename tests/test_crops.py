@@ -1,8 +1,10 @@
 """Crops, backgrounds and frames: every joint lies where the crop shows it, and views turn into each other."""
 
+import dataclasses
 import itertools
 import types
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -255,13 +257,57 @@ def test_parts_of_a_video_are_those_of_its_pictures(tmp_path, codec, suffix):
             np.testing.assert_array_equal(picture.part((left, top, right, bottom)), whole[top:bottom, left:right])
 
 
-def test_a_turned_video_is_turned_back():
-    pixels = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
-    frame = types.SimpleNamespace(width=4, height=2, color_range=1, format=types.SimpleNamespace(name="yuv420p"))
-    frame.rotation, frame.to_ndarray = 90, lambda format: pixels
-    turned = frames._picture(frame)
-    assert turned.size == (2, 4)
-    np.testing.assert_array_equal(turned.whole(), np.rot90(pixels))
+def write_video(path, pictures, turned=0, **settings):
+    """Pictures [height, width, 3] BGR uint8 as H.264, which a player has to turn by `turned` degrees."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "10"})
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = settings.get("pix_fmt", "yuv420p")
+        if turned:
+            stream.set_display_rotation(turned)
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(picture, "bgr24")
+            container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(("turned", "pix_fmt"), [(90, "yuv420p"), (-90, "yuv420p"), (180, "yuv420p"), (0, "yuv444p")])
+def test_other_videos_are_read_as_opencv_reads_them(tmp_path, turned, pix_fmt):
+    camera, skipped = tiny_dump.cameras()[0], tally.Tally()
+    write_video(tmp_path / "video.mp4", [tiny_dump.scene(camera)] * 3, turned, pix_fmt=pix_fmt)
+    expected = cv2.VideoCapture(str(tmp_path / "video.mp4")).read()[1]
+    camera = dataclasses.replace(camera, width=expected.shape[1], height=expected.shape[0])
+    ((_, picture),) = frames.read(tmp_path / "video.mp4", camera, [1], skipped)
+    assert np.abs(picture.whole().astype(int) - expected).mean() < 2
+
+
+def test_a_video_ends_where_it_is_damaged(tmp_path):
+    """Whatever number a later picture has, it might be that of another."""
+    camera, skipped, path = tiny_dump.cameras()[0], tally.Tally(), tmp_path / "video.mp4"
+    random = np.random.default_rng(0)
+    write_video(path, [random.integers(0, 256, (360, 480, 3), dtype=np.uint8) for _ in range(30)])
+    whole = dict(frames.read(path, camera, range(30), skipped))
+    assert not skipped.counts
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200_000] = bytes(200_000)
+    path.write_bytes(data)
+    found = dict(frames.read(path, camera, range(30), skipped))
+    seen = [number for number, picture in found.items() if picture is not None]
+    assert seen == list(range(len(seen))) and 0 < len(seen) < 30
+    for number in seen[:-1]:
+        np.testing.assert_array_equal(found[number].whole(), whole[number].whole())
+
+
+@pytest.mark.parametrize("size", [32, 96])
+def test_a_crop_of_a_part_is_that_of_the_whole_picture(size):
+    """At 32 px the maps are finer than the crop."""
+    for camera in tiny_dump.cameras():
+        picture = frames.Image(tiny_dump.scene(camera))
+        for move in ((0, 0, 0), (60, 20, 30), (-90, 30, -60), (170, 0, 40)):
+            crop = crops.crop_of(instant(tiny_dump.joints_at(0, "left") + move, "left"), camera, MARGIN, size)
+            window = crops.window_of(crops.borders([(0, crop)], camera), camera)
+            part = crops.render(picture.part(window), crops.window_maps(crop, False, window), size)
+            np.testing.assert_array_equal(part, crops.render(picture.whole(), crops.sampling_maps(crop), size))
 
 
 def test_damaged_and_missing_images_are_counted(tmp_path):

@@ -23,7 +23,7 @@ def test_the_scale_page_is_that_of_its_files(tmp_path):
 def test_amounts_keep_their_value_and_take_the_largest_unit_that_fits():
     days = [(86400, "d"), (3600, "h"), (1, "s")]
     assert [scale.amount(value, days) for value in (172800, 5400, 0.5)] == ["2 d", "1.5 h", "0.5 s"]
-    assert scale.amount(86400 * 4321, days) == "4,321 d"
+    assert scale.amount(86400 * 4321, days) == "4,321 d" and scale.amount(86400 * 999.7, days) == "1,000 d"
 
 
 def test_the_newest_line_that_will_do_counts(tmp_path, capsys):

@@ -4,7 +4,8 @@ Frame n of a video belongs to the hand file numbered n. Videos are decoded in or
 can slip a frame, and then every label is a little wrong.
 
 A picture gives the parts that are asked for. Turning all of a video's picture into BGR takes as long as half of its
-decoding, and crops show a small part of it.
+decoding, and crops show a small part of it. Colours follow ITU-R BT.601 whatever the file says, as OpenCV's reader has
+it, with which pictures are predicted on.
 """
 
 import fractions
@@ -14,6 +15,7 @@ import re
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 _IMAGE = re.compile(r"(\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
@@ -72,13 +74,19 @@ class Planes(Image):
         return cv2.cvtColor(part, cv2.COLOR_YUV2BGR_I420)[y - top : bottom - top, x - left : right - left]
 
 
-def _picture(frame):
+def _picture(frame, reformatter):
     """The picture of a PyAV frame."""
     even = frame.width % 2 == frame.height % 2 == 0
     if frame.format.name == "yuv420p" and frame.color_range != _FULL_RANGE and even and not frame.rotation:
         return Planes(frame)
+    colours = {"src_colorspace": "ITU601", "dst_colorspace": "ITU601"}
+    pixels = reformatter.reformat(frame, format="bgr24", threads=1, **colours).to_ndarray()
     # FFmpeg says how a player has to turn a picture, counter-clockwise; OpenCV's reader does so, too.
-    return Image(np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90))
+    return Image(np.rot90(pixels, round(frame.rotation / 90)))
+
+
+def _open(path):
+    return av.open(str(path), metadata_errors="replace")  # a title in Latin-1 is no reason to stop
 
 
 def fps(source):
@@ -86,8 +94,10 @@ def fps(source):
     if source.is_dir():
         return None
     try:
-        with av.open(str(source)) as video:
-            rate = video.streams.video[0].average_rate
+        with _open(source) as video:
+            stream = video.streams.video[0]
+            # The guess holds for a camera that left frames out, too.
+            rate = (stream.guessed_rate or stream.average_rate) if stream.codec_context else None
     except (av.FFmpegError, IndexError):
         rate = None
     if not 0 < (rate or fractions.Fraction()) < 1000:
@@ -131,28 +141,32 @@ def _read_images(folder, camera, wanted, tally):
         yield frame, None if image is None else Image(image)
 
 
-def _pictures(path, threads):
-    """Yields the pictures of a video in order, up to the first that cannot be decoded: later numbers would be wrong."""
-    try:
-        with av.open(str(path)) as video:
-            stream = video.streams.video[0]
-            stream.thread_type = "AUTO" if threads > 1 else "NONE"
-            stream.codec_context.thread_count = threads
-            yield from video.decode(stream)
-    except (av.FFmpegError, IndexError):
-        return
+def _decoded(path, threads):
+    """Yields the frames of a video in order, up to the first that cannot be decoded: later numbers may be wrong."""
+    with _open(path) as video:
+        stream = video.streams.video[0]
+        stream.thread_type = "AUTO" if threads > 1 else "NONE"
+        stream.codec_context.thread_count = threads
+        try:
+            for frame in video.decode(stream):
+                if frame.is_corrupt:
+                    return
+                yield frame
+        except av.FFmpegError as error:
+            if isinstance(error, (OSError, MemoryError)):  # not the video's fault: nothing may be taken for its end
+                raise
 
 
 def _read_video(path, wanted, tally, threads):
-    pictures, position = _pictures(path, threads), -1
-    for frame in wanted:
-        picture = None
-        while position < frame:
-            picture, position = next(pictures, None), position + 1
-        if picture is None:
-            tally.add("frames: beyond the end of the video, or not decodable", f"{path.name} frame {frame}")
-        yield frame, None if picture is None else _picture(picture)
-    pictures.close()
+    found, position, reformatter = _decoded(path, threads), -1, VideoReformatter()
+    for number in wanted:
+        frame = None
+        while position < number:
+            frame, position = next(found, None), position + 1
+        if frame is None:
+            tally.add("frames: beyond the end of the video, or not decodable", f"{path.name} frame {number}")
+        yield number, None if frame is None else _picture(frame, reformatter)
+    found.close()
 
 
 def read(source, camera, wanted, tally, threads=1):
