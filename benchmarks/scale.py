@@ -252,9 +252,9 @@ def _feeding(cost, read):
 
 PAGE = """# Scale
 
-What the data cost, from as many crops as the demo's ({demo:,}) to Panoptic (65,000 frames x 31 views x 2 hands) and a hundred times
-that. Costs of one item are measured, on the synthetic dome; the rest is arithmetic. `python -m benchmarks.scale` writes
-this page.
+What the data cost, from as many crops as the demo's ({demo:,}) to Panoptic (65,000 frames x 31 views x 2 hands) and a
+hundred times that. Costs of one item are measured, on the synthetic dome; the rest is arithmetic.
+`python -m benchmarks.scale` writes this page.
 
 ## One item
 
@@ -275,7 +275,8 @@ alone. A build needs the records' room twice while it runs (its crops wait in a 
 ## What a training reads
 
 Two records of {views} views give {triplets} triplets before the next two are read, so a triplet costs the bytes of
-{read:.2g} views of a record, read in sequence, and up to four pictures to decode. For an accelerator that takes so many:
+{read:.2g} views of a record, read in sequence, and up to four pictures to decode. For an accelerator that takes so
+many:
 
 {feeding}
 
