@@ -238,7 +238,7 @@ def _memory(cost):
     records, row = [records for records, _ in SCALES.values()], cost["index"]
     return [
         ("index.csv on disk", *(_bytes(n * row["disk_bytes"]) for n in records)),
-        ("the index in memory", *(_bytes(n * row["memory_bytes"]) for n in records)),
+        ("the index in memory, all cameras seeing all", *(_bytes(n * row["memory_bytes"]) for n in records)),
         ("time to read it", *(_time(n * row["seconds"]) for n in records)),
         ("all instants in memory (build)", *(_bytes(n * cost["instant"]) for n in records)),
     ]
@@ -269,8 +269,8 @@ hundred times that. Costs of one item are measured, on the synthetic dome; the r
 The dome's work is split by instant and the build's by camera, so both grow with the cores as long as there are more
 jobs than cores: a sequence of Panoptic has 31 cameras, and all sequences of a build are cut side by side. One process
 puts the records together, so the last lines are at best. Views that a camera does not show are left out, so all figures
-are at most. The cost of a crop is that of two hands in every picture; where there is one, a crop costs its decoding
-alone. A build needs the records' room twice while it runs (its crops wait in a spool), and runs on one machine.
+are at most. The cost of a crop is that of two hands in every picture; of a single one the decoding is twice as dear. A
+build needs the records' room twice while it runs (its crops wait in a spool), and runs on one machine.
 
 ## What a training reads
 
