@@ -98,7 +98,9 @@ def fps(source):
             stream = video.streams.video[0]
             # The guess holds for a camera that left frames out, too.
             rate = (stream.guessed_rate or stream.average_rate) if stream.codec_context else None
-    except (av.FFmpegError, IndexError):
+    except (av.FFmpegError, IndexError) as error:
+        if isinstance(error, OSError):  # no permission, say
+            raise
         rate = None
     if not 0 < (rate or fractions.Fraction()) < 1000:
         raise ValueError(f"{source}: not a video that FFmpeg can read")
