@@ -23,9 +23,10 @@ PEERS = {"hand_landmark_full": "MediaPipe full", "hand_landmark_lite": "MediaPip
 MISSING = "Not measured yet."
 
 
-def _source(line, arguments):
-    machine = line["machine"]
-    what = f"`python -m benchmarks.{arguments}`, {line['date']}, {machine['processor']}, {machine['cpus']} cores"
+def _source(line, name, *paths):
+    """The command of a line, with the `paths` that it needs besides; when, where and at which commit it ran."""
+    machine, typed = line["machine"], " ".join([f"python -m benchmarks.{name}", *line["arguments"], *paths])
+    what = f"`{typed}`, {line['date']}, {machine['processor']}, {machine['cpus']} cores"
     return f"{what}, commit {line['commit']}."
 
 
@@ -57,7 +58,7 @@ def pipeline(folder):
             f"Reading, checksums and drawing the triplets are the line `its encoded triplets`; the rest of the "
             "difference is TensorFlow's work around a decoder's call, and copying pictures together into batches.",
             f"Peak memory of a process that reads all of so many times the data: {memory}.",
-            _source(line, "input_pipeline --data_dir=RECORDS"),
+            _source(line, "input_pipeline", "--data_dir=RECORDS"),
         ]
     )
 
@@ -76,7 +77,7 @@ def _steps(line):
         f"**{head['sizes'].capitalize()} sizes**, {head['threads']} threads, {head['precision']}:",
         results.table(titles, rows),
         f"Goal {GOAL['train']:g}: reached by {', '.join(reached) or 'none'}.",
-        _source(line, "train_step" + (" --full" if head["sizes"] == "full" else "")),
+        _source(line, "train_step"),
     ]
 
 
@@ -94,7 +95,7 @@ def training(folder):
         total = line["rows"][-1]["ms"]
         stages = [(row["stage"].strip(), row["ms"], f"{row['ms'] / total:.0%}") for row in line["rows"]]
         parts += ["Where a step of `semi_supervised` goes:", results.table(("stage", "ms", "of the step"), stages)]
-        parts += [_source(line, "train_step --profile")]
+        parts += [_source(line, "train_step")]
     return "\n\n".join([TRAINING, *(parts or [MISSING])])
 
 
@@ -145,12 +146,16 @@ def _models(line, scored):
     if scored:
         told = f"**Trained**, {size} px crops. N-MPJPE is of unseen people, in brackets what the format costs:"
         told = f"{told}\n\n{TRAINED}"
-        return [told, results.table(titles, rows), _source(line, "latency --runs=... --data_dir=... --mediapipe=WHEEL")]
+        return [
+            told,
+            results.table(titles, rows),
+            _source(line, "latency", "--runs=RUN,RUN", "--data_dir=RECORDS", "--mediapipe=WHEEL"),
+        ]
     told = f"**Full size**, {size} px crops, new networks:"
     return [
         told,
         results.table(titles[:-1], [row[:-1] for row in rows]),
-        _source(line, "latency --mediapipe=WHEEL"),
+        _source(line, "latency", "--mediapipe=WHEEL"),
     ]
 
 
@@ -192,7 +197,7 @@ def startup(folder):
     parts.append(results.table(("to the first step of the demo's pre-training", "s", "CPU s"), rows))
     first = head["first_step_seconds"]
     parts.append(f"{first:.1f} s in all ({_verdict(first, GOAL['step'], operator.le)}).")
-    return "\n\n".join([*parts, _source(line, "startup --data_dir=RECORDS")])
+    return "\n\n".join([*parts, _source(line, "startup", "--data_dir=RECORDS")])
 
 
 SECTIONS = {

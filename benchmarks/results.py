@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import time
 
 PACKAGES = ("tensorflow", "keras", "jax", "numpy", "opencv-python-headless", "av")
@@ -37,13 +38,14 @@ def _versions():
 
 
 def facts():
-    """Machine, versions, commit and date."""
+    """Machine, versions, commit, date, and what the command was given (but for paths, which tell others nothing)."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "machine": {"processor": _processor(), "cpus": os.cpu_count(), "platform": platform.machine()},
         "python": platform.python_version(),
         "versions": dict(_versions()),
         "commit": _commit(),
+        "arguments": [argument for argument in sys.argv[1:] if "/" not in argument],
     }
 
 
