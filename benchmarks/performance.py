@@ -144,16 +144,14 @@ def _models(line, scored):
     titles = ("network", "format", "ms", "p90", "images/s", "ms / full's", "ms / lite's", "N-MPJPE, mm")
     size = line["headline"]["image_size"]
     if scored:
-        told = f"**Trained**, {size} px crops. N-MPJPE is of unseen people, in brackets what the format costs:"
-        told = f"{told}\n\n{TRAINED}"
         return [
-            told,
+            f"**Trained**, {size} px crops. N-MPJPE is of unseen people, in brackets what the format costs:",
+            TRAINED,
             results.table(titles, rows),
             _source(line, "latency", "--runs=RUN,RUN", "--data_dir=RECORDS", "--mediapipe=WHEEL"),
         ]
-    told = f"**Full size**, {size} px crops, new networks:"
     return [
-        told,
+        f"**Full size**, {size} px crops, new networks:",
         results.table(titles[:-1], [row[:-1] for row in rows]),
         _source(line, "latency", "--mediapipe=WHEEL"),
     ]

@@ -6,8 +6,7 @@
 
 Times the compiled step of every regime on a batch in memory. With PyTorch installed (`pip install torch`) the peer of
 `benchmarks.torch_peer` takes turns with it, in both memory layouts, of which the faster counts. Before that both sides
-must count the same weights and the same arithmetic, and their losses must agree over the first steps: equal outputs,
-gradients and updates.
+must count the same weights and the same arithmetic, and their losses must agree over the first steps.
 
 `peer_ratio` is our throughput over the peer's, the median over the rounds. Every side has a process of its own, with
 its framework's own settings but for the number of threads: side by side in one process, threads of one that wait by
@@ -89,7 +88,8 @@ def _answer(pipe, name, regime, sizes, threads, precision):
     else:
         step = _peer_step(regime, sizes, mine, name, threads, precision)
     pipe.send(([step() for _ in range(CHECKED_STEPS)], steps.step_flops(regime, steps.part_flops(mine))))
-    while turns := pipe.recv():
+    while True:  # until the process is killed
+        turns = pipe.recv()
         step()  # brings the caches back from the side before
         start = time.perf_counter(), time.process_time()
         for _ in range(turns):
@@ -126,7 +126,7 @@ def _told(pipes, name):
 
 
 def _check_losses(regime, losses, precision):
-    """All sides start from the same weights, so that equal losses mean equal outputs, gradients and updates."""
+    """All sides start from the same weights: losses that agree speak for equal outputs, gradients and updates."""
     tolerance = 1e-2 if precision == "float32" else 5e-2
     for name, found in losses.items():
         if not np.allclose(found, losses["ours"], rtol=tolerance):
