@@ -18,7 +18,7 @@ demo: install
 	PYTHON=$(BIN)/python sh benchmarks/demo.sh $(RUNS)
 
 # The mathematics of the models is backend-free; its tests run on both backends.
-BACKEND_FREE := $(addprefix tests/test_,layers.py losses.py metrics.py models.py resnet.py)
+BACKEND_FREE := $(addprefix tests/,nets/test_layers.py training/test_losses.py nets/test_metrics.py nets/test_models.py nets/test_resnet.py)
 
 test: install
 	$(BIN)/python -m pytest

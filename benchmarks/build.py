@@ -26,8 +26,9 @@ from absl import flags
 from av.video.reformatter import VideoReformatter
 
 from benchmarks import results
-from hand_tf import command, skeleton
-from tfrecords_tools import build, workers
+from hand_tf.core import command_line, skeleton
+from tfrecords_tools import build
+from tfrecords_tools.records import workers
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer("cameras", 4, "1080p cameras.", lower_bound=2, flag_values=FLAGS)
@@ -201,4 +202,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

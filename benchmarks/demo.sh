@@ -15,7 +15,7 @@ $PYTHON -m tfrecords_tools.build --input="$OUT/dump" --output="$OUT/records" --c
 $PYTHON -m tfrecords_tools.inspect "$OUT/records" --output="$OUT/records.png"
 
 say "3/6 Pre-training on novel views without labels, then regimes at two label counts, measured on unseen people"
-$PYTHON -m benchmarks.study --data_dir="$OUT/records" --output="$OUT/runs" --sizes=flags/demo.flags --noreport --grid="
+$PYTHON -m hand_tf.study --data_dir="$OUT/records" --output="$OUT/runs" --sizes=flags/demo.flags --noreport --grid="
     pretrain_aug;
     S0:64 = supervised, pose_head, finetune, semi_supervised;
     S0..S4:640 = supervised, pose_head, finetune"

@@ -13,8 +13,8 @@ import sys
 import numpy as np
 from absl import flags
 
-from hand_tf import command, geometry
-from tfrecords_tools import panoptic
+from hand_tf.core import command_line, geometry
+from tfrecords_tools.dump import panoptic
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("dump", None, "A sequence folder with hdImgs.", required=True, flag_values=FLAGS)
@@ -43,4 +43,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

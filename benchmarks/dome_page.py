@@ -15,9 +15,11 @@ import numpy as np
 from absl import flags
 
 from benchmarks import results
-from hand_tf import command, drawing, geometry
-from tfrecords_tools import backgrounds, crops
-from tfrecords_tools.dome import capture, dump, people, records, render, rig
+from hand_tf.core import command_line, crops, drawing
+from tfrecords_tools.dome import capture, dump, records
+from tfrecords_tools.dome.person import people
+from tfrecords_tools.dome.studio import render, rig
+from tfrecords_tools.records import backgrounds, crop_views
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", "docs", "Folder of the page and its pictures.", flag_values=FLAGS)
@@ -44,9 +46,11 @@ def _picture(sequence, node, frame):
 def _crop(sequence, node, frame, size, joints=False):
     """One crop as in records, with its joints if wanted."""
     shown = records.Instants(sequence)[frame - capture.FIRST_FRAME]
-    crop = crops.crop_of(shown, _view(sequence, node).camera, 1.3, size)
+    crop = crop_views.crop_of(shown, _view(sequence, node).camera, 1.3, size)
     image = crops.render(_picture(sequence, node, frame), crops.sampling_maps(crop), size)
-    return drawing.draw_joints(image, geometry.project_in_crop(shown.joints, crop)) if joints else image
+    return (
+        drawing.draw_joints(image, crops.project(shown.joints, crop.rotation, crop.K, crop.centre)) if joints else image
+    )
 
 
 def subjects(sequences):
@@ -313,4 +317,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

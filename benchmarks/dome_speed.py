@@ -21,9 +21,11 @@ import numpy as np
 from absl import flags
 
 from benchmarks import results
-from hand_tf import command
-from tfrecords_tools import crops
-from tfrecords_tools.dome import capture, hand, records, render
+from hand_tf.core import command_line, crops
+from tfrecords_tools.dome import capture, records
+from tfrecords_tools.dome.person import hand
+from tfrecords_tools.dome.studio import render
+from tfrecords_tools.records import crop_views
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum("rig", "ring8", ["ring8", "panoptic31"], "Which cameras.", flag_values=FLAGS)
@@ -75,7 +77,7 @@ def _time_crop(clock, view, mesh, crop, key):
     scene = np.ascontiguousarray(view.scene[top : top + height, left : left + width])
     cut = [clock("crop: warp, two pictures", crops.render, picture, maps, crop.size) for picture in (image, scene)]
     for picture in cut:
-        clock("encode: JPEG, two pictures", crops.encode, picture, 95)
+        clock("encode: JPEG, two pictures", crop_views.encode, picture, 95)
 
 
 def measure(sequence, options, instants, rounds, folder):
@@ -90,7 +92,7 @@ def measure(sequence, options, instants, rounds, folder):
         for position in range(instants):
             mesh = _time_instant(clock, sequence, capture.FIRST_FRAME + position)
             for node, view in enumerate(views):
-                crop = crops.crop_of(shown[position], view.camera, options.margin, options.crop_size)
+                crop = crop_views.crop_of(shown[position], view.camera, options.margin, options.crop_size)
                 _time_crop(clock, view, mesh, crop, [0, node, position])
         start = time.process_time()
         records.draw_records(sequence, options, folder, range(instants), np.ones((len(views), instants), bool))
@@ -113,7 +115,7 @@ def run_command(total, folder):
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "tfrecords_tools.dome", *arguments], check=True)
     seconds = time.monotonic() - start
-    from hand_tf import manifest, schema
+    from hand_tf.core import manifest, schema
 
     crop_count = sum(group.crops for group in manifest.load(folder, schema.SCHEMA_VERSION).groups)
     size = sum(path.stat().st_size for path in pathlib.Path(folder).glob("*.tfrecord"))
@@ -149,4 +151,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -14,8 +14,9 @@ import sys
 import matplotlib
 from absl import flags
 
-from benchmarks import results, study
-from hand_tf import command
+from benchmarks import results
+from hand_tf import study
+from hand_tf.core import command_line
 from tfrecords_tools.dome import __main__ as dome
 
 matplotlib.use("Agg")
@@ -27,7 +28,7 @@ flags.DEFINE_integer("labels", 1024, "Labels of every row.", flag_values=FLAGS)
 flags.DEFINE_integer("frames", 128, "Instants per subject.", flag_values=FLAGS)
 flags.DEFINE_list("counts", ["1", "2", "8", "32"], "Numbers of people to train on.", flag_values=FLAGS)
 flags.DEFINE_list("seeds", ["0", "1"], "One run a seed.", flag_values=FLAGS)
-flags.DEFINE_multi_string("sizes", ["flags/subjects.flags"], "As for benchmarks.study.", flag_values=FLAGS)
+flags.DEFINE_multi_string("sizes", ["flags/subjects.flags"], "As for hand_tf.study.", flag_values=FLAGS)
 
 PEOPLE, TEST = 40, "S32..S39"
 
@@ -37,8 +38,8 @@ def _scenario(count):
 
 
 def _call(module, arguments):
-    command.reset(module.FLAGS)
-    if command.run(module.main, module.FLAGS, [module.__name__, *arguments]):
+    command_line.reset(module.FLAGS)
+    if command_line.old_run(module.main, module.FLAGS, [module.__name__, *arguments]):
         raise ValueError(f"{module.__name__} {' '.join(arguments)} failed")
 
 
@@ -93,4 +94,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

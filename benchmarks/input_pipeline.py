@@ -32,7 +32,9 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import results
-from hand_tf import command, manifest, pipeline, schema, settings
+from hand_tf.core import command_line, manifest, schema
+from hand_tf.data import triplets
+from hand_tf.training import settings
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("data_dir", None, "Folder of records.", flag_values=FLAGS)
@@ -49,7 +51,7 @@ AT_A_TIME = 512  # JPEGs in a call of TensorFlow's decoder
 
 
 def augmentation():
-    """The augmentation of flags/pretrain_aug.flags as arguments of `pipeline.unlabelled`."""
+    """The augmentation of flags/pretrain_aug.flags as arguments of `triplets.unlabelled`."""
     values = settings.FLAGS
     with contextlib.chdir(pathlib.Path(__file__).parents[1]):  # flag files name each other from there
         values(["train", "--flagfile=flags/pretrain_aug.flags", "--data_dir=-", "--workdir=-"])
@@ -64,7 +66,7 @@ def augmentation():
 def batches(records, data, options, steps=None):
     """The pipeline as training has it, in epochs of `steps`."""
     steps = steps or WARM_UP + FLAGS.batches
-    return pipeline.unlabelled(
+    return triplets.unlabelled(
         records, data, data.subjects, batch_size=FLAGS.batch_size, steps=steps, seed=0, **options
     )
 
@@ -72,14 +74,14 @@ def batches(records, data, options, steps=None):
 def encoded(records, data):
     """The same triplets before they are decoded, in batches."""
     count = (WARM_UP + FLAGS.batches) * FLAGS.batch_size
-    return pipeline.undecoded(records, data, data.subjects, count=count, seed=0).batch(FLAGS.batch_size)
+    return triplets.undecoded(records, data, data.subjects, count=count, seed=0).batch(FLAGS.batch_size)
 
 
 def jpegs(records, data):
     """The JPEGs of the timed triplets, and the share of them that the pipeline decodes."""
     timed = list(encoded(records, data).skip(WARM_UP).take(FLAGS.batches).as_numpy_iterator())
     twice = np.mean([batch["source"] == batch["target"] for batch in timed])
-    return [jpeg for batch in timed for name in pipeline.IMAGES for jpeg in batch[name]], 1 - twice / 4
+    return [jpeg for batch in timed for name in triplets.IMAGES for jpeg in batch[name]], 1 - twice / 4
 
 
 # --- the floor ------------------------------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ def time_decoder(decode, count):
     """Seconds (wall, processor) for the four JPEGs of a triplet."""
     start = _clocks()
     decode()
-    return (_clocks() - start) / count * len(pipeline.IMAGES)
+    return (_clocks() - start) / count * len(triplets.IMAGES)
 
 
 def measure(records, data):
@@ -249,4 +251,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -34,7 +34,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks import results
-from hand_tf import command, litert
+from hand_tf.core import command_line
+from hand_tf.serving import litert
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("runs", [], "Workdirs of finished runs with a pose head; default: new networks.", flag_values=FLAGS)
@@ -62,7 +63,8 @@ BATCH = 32
 
 def new_networks(folder):
     """{name: {format: path}}: freshly initialised networks, exported below `folder`."""
-    from hand_tf import export, models
+    from hand_tf import export
+    from hand_tf.nets import models
 
     exported = {}
     for network in FLAGS.networks:
@@ -93,9 +95,9 @@ def exported_runs(folder):
             raise ValueError(f"--runs={run}: folder names must differ and hold no blanks")
         exported[name] = {kind: folder / name / kind for kind in FORMATS}
         for kind, path in exported[name].items():
-            command.reset(export.FLAGS)
+            command_line.reset(export.FLAGS)
             arguments = [f"--run={run}", f"--output={path}", f"--format={kind}", f"--data_dir={FLAGS.data_dir}"]
-            if command.run(export.main, export.FLAGS, ["export", *arguments]):
+            if command_line.old_run(export.main, export.FLAGS, ["export", *arguments]):
                 raise ValueError(f"{run}: cannot be exported as {kind}")
     return exported
 
@@ -236,13 +238,15 @@ def take_turns(paths):
 
 def score(paths):
     """N-MPJPE in mm, {format: value}, of the formats of one run on the test crops."""
-    from hand_tf import evaluate, labelled, manifest, predict, scenarios, schema
+    from hand_tf import evaluate, predict
+    from hand_tf.core import manifest, schema
+    from hand_tf.data import labelled_crops, scenarios
 
     data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
     index = manifest.read_index(FLAGS.data_dir)
     chosen = scenarios.choose(f"{FLAGS.subjects}:all", index, data.subjects)
     chosen = chosen[: FLAGS.max_crops] if FLAGS.max_crops else chosen
-    batches = labelled.evaluation(FLAGS.data_dir, data, chosen, index, batch_size=BATCH).as_numpy_iterator()
+    batches = labelled_crops.evaluation(FLAGS.data_dir, data, chosen, index, batch_size=BATCH).as_numpy_iterator()
     estimators = {kind: predict.load(path, predict.read_facts(path)) for kind, path in paths.items()}
     found, truth = {kind: [] for kind in paths}, []
     for batch in batches:
@@ -310,4 +314,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from benchmarks import results
-from hand_tf import command, manifest
+from hand_tf.core import atomic, command_line
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", "docs", "Folder of the page and of the benchmarks' files.", flag_values=FLAGS)
@@ -222,9 +222,9 @@ def page(folder):
 def main(_):
     """Writes the page."""
     folder = pathlib.Path(FLAGS.output)
-    manifest.write_text(folder / "performance.md", page(folder))
+    atomic.write_text(folder / "performance.md", page(folder))
     print(f"{folder / 'performance.md'}: written")
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -1,7 +1,7 @@
 """Does training on novel views teach pose? The probe's evidence, beside its references and two controls.
 
     make demo
-    python -m benchmarks.study --data_dir=demo/records --output=runs --sizes=flags/evidence.flags --noreport \
+    python -m hand_tf.study --data_dir=demo/records --output=runs --sizes=flags/evidence.flags --noreport \
         --grid="pretrain; control_same_view; control_shuffled"
     python -m benchmarks.pretraining --runs=runs --output=docs
 
@@ -17,7 +17,8 @@ import sys
 import matplotlib
 from absl import flags
 
-from hand_tf import command, manifest, summaries
+from hand_tf.core import atomic, command_line
+from hand_tf.training import callbacks
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -41,7 +42,7 @@ def load(folder, seed):
         run = pathlib.Path(folder) / f"{name}-seed{seed}"
         if not (run / "run.json").is_file():
             raise FileNotFoundError(f"{run}/run.json: this run of the study has not finished")
-        rows = [row for row in summaries.read_history(run / "history.csv") if "probe" in row]
+        rows = [row for row in callbacks.read_history(run / "history.csv") if "probe" in row]
         found[name] = (run, rows, json.loads((run / "run.json").read_text(encoding="utf-8")))
     return found
 
@@ -146,10 +147,10 @@ def main(_):
         seconds=seconds,
         machine=f"{facts['machine']}, keras {facts['keras']} on {facts['backend']}",
     )
-    manifest.write_text(output / "pretraining.md", text)
+    atomic.write_text(output / "pretraining.md", text)
     print(f"{output / 'pretraining.md'}: written")
     print(table(found))
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -22,9 +22,9 @@ import numpy as np
 from absl import flags
 
 from benchmarks import results
-from hand_tf import command, manifest, skeleton
-from tfrecords_tools import panoptic
+from hand_tf.core import atomic, command_line, manifest, skeleton
 from tfrecords_tools.dome import capture
+from tfrecords_tools.dump import panoptic
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", "docs", "Folder of the page and of the benchmarks' files.", flag_values=FLAGS)
@@ -128,8 +128,8 @@ def serial_cost(size):
     """Seconds a view of what one process does at the end of a build: to serialise, write and hash records."""
     from tqdm import tqdm
 
-    from tfrecords_tools import shards
     from tfrecords_tools.dome import records
+    from tfrecords_tools.records import shards
 
     (sequence,) = capture.plan(subjects=1, frames=2, fps=2.0, rig="panoptic31")
     cameras = [capture.make_view(sequence, node).camera for node in range(VIEWS)]
@@ -333,8 +333,8 @@ def main(_):
     folder = pathlib.Path(FLAGS.output)
     if FLAGS.measure:
         results.publish(measure(), [], folder / "scale.jsonl")  # prints the last line
-    manifest.write_text(folder / "scale.md", page(folder))
+    atomic.write_text(folder / "scale.md", page(folder))
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

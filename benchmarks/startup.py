@@ -17,7 +17,7 @@ import time
 from absl import flags
 
 from benchmarks import results
-from hand_tf import command
+from hand_tf.core import command_line
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer("rounds", 7, "Rounds of every --help.", lower_bound=1, flag_values=FLAGS)
@@ -69,7 +69,7 @@ class First(trainer.keras.callbacks.Callback):
 
 callbacks = trainer._callbacks
 trainer._callbacks = lambda *arguments: [First(), *callbacks(*arguments)]
-command.run(train.main, train.FLAGS, ["train", *sys.argv[2:]])
+command_line.old_run(train.main, train.FLAGS, ["train", *sys.argv[2:]])
 """
 
 
@@ -125,4 +125,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -8,7 +8,8 @@ import dataclasses
 import keras
 import numpy as np
 
-from hand_tf import models, regimes, resnet
+from hand_tf.nets import models, resnet
+from hand_tf.training import wiring
 
 JOINTS = 21
 
@@ -72,8 +73,8 @@ def ours(regime, sizes, **compile_settings):
     """The real model of a regime, compiled as `hand_tf.train` does it, and a batch on its terms: `Ours`."""
     parts, named = _parts(regime, sizes), random_batch(sizes)
     features = resnet.feature_model(sizes.image, "random") if sizes.features and regime.unlabelled else None
-    model = regimes.wire(regime, parts)
-    losses, weights = regimes.losses(
+    model = wiring.wire(regime, parts)
+    losses, weights = wiring.compiled_losses(
         regime, mask_weight=1.0, feature_model=features, pose_std=np.ones((JOINTS, 3), "float32")
     )
     model.compile(keras.optimizers.Adam(1e-3), losses, weights, **compile_settings)

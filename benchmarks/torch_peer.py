@@ -83,7 +83,7 @@ class Trunk(nn.Module):
 
 
 class Encoder(Trunk):
-    """`hand_tf.models.encoder`."""
+    """`hand_tf.nets.models.encoder`."""
 
     def __init__(self, size, width=64, num_points=200, appearance_size=128, stem="imagenet"):
         super().__init__(width, stem)
@@ -101,7 +101,7 @@ class Encoder(Trunk):
 
 
 class Decoder(nn.Module):
-    """`hand_tf.models.decoder` with `splat` and `composite`."""
+    """`hand_tf.nets.models.decoder` with `splat` and `composite`."""
 
     def __init__(self, size, width=64, num_points=200, appearance_size=128, convolutions=2, extent=2.0):
         super().__init__()
@@ -141,7 +141,7 @@ class Decoder(nn.Module):
 
 
 class PoseHead(nn.Module):
-    """`hand_tf.models.pose_head`."""
+    """`hand_tf.nets.models.pose_head`."""
 
     def __init__(self, num_points=200, width=2048, depth=2, dropout=0.5):
         super().__init__()
@@ -164,7 +164,7 @@ class PoseHead(nn.Module):
 
 
 class Features(nn.Module):
-    """`hand_tf.resnet.feature_model`: frozen, always in inference mode; RGB in 0..1 -> three maps."""
+    """`hand_tf.nets.resnet.feature_model`: frozen, always in inference mode; RGB in 0..1 -> three maps."""
 
     def __init__(self):
         super().__init__()
@@ -179,7 +179,7 @@ class Features(nn.Module):
 
 
 class Step(nn.Module):
-    """One training step of a regime (`hand_tf.regimes`) on a batch of tensors by name.
+    """One training step of a regime (`hand_tf.training.regimes`) on a batch of tensors by name.
 
     Args:
         parts: encoder, and decoder or pose_head or both, by name.

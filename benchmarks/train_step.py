@@ -31,7 +31,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import results, steps
-from hand_tf import command, regimes
+from hand_tf.core import command_line
+from hand_tf.training import regimes
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("regimes", list(regimes.REGIMES), "Regimes to time.", flag_values=FLAGS)
@@ -257,4 +258,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

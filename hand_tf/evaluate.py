@@ -27,7 +27,10 @@ import numpy as np
 from absl import flags
 
 import hand_tf
-from hand_tf import command, manifest, scenarios, skeleton, study
+from hand_tf.core import atomic, command_line, crops, manifest, skeleton
+from hand_tf.data import scenarios
+from hand_tf.results.table import RESULTS
+from hand_tf.training import runs
 
 FLAGS = flags.FlagValues()
 _define = {"flag_values": FLAGS}
@@ -37,7 +40,7 @@ THRESHOLDS = tuple(range(51))  # mm
 flags.DEFINE_string("data_dir", None, "Folder of records (tfrecords_tools.build).", **_define)
 flags.DEFINE_string("run", None, "Workdir of a finished run that has a pose head.", **_define)
 flags.DEFINE_string("subjects", "S9+S10", "Subjects to test on; * for all.", **_define)
-flags.DEFINE_enum("crop", "both", [*study.RULES, "both"], "Crop rule (see above).", **_define)
+flags.DEFINE_enum("crop", "both", [*crops.CROP_RULES, "both"], "Crop rule (see above).", **_define)
 flags.DEFINE_float("box_margin", 1.5, "box2d: side of the crop over the longer side of the joints' box.", **_define)
 flags.DEFINE_integer("max_crops", 0, "Test on this many crops, always the same; 0: all.", lower_bound=0, **_define)
 flags.DEFINE_integer("batch_size", 64, "Crops at once; changes no number.", lower_bound=1, **_define)
@@ -46,10 +49,10 @@ flags.mark_flags_as_required(["data_dir", "run"], flag_values=FLAGS)
 
 
 def main(_):
-    from hand_tf import schema  # TensorFlow: not for --help
+    from hand_tf.core import schema  # TensorFlow: not for --help
 
     workdir = pathlib.Path(FLAGS.run)
-    run = study.describe(workdir)
+    run = runs.describe(workdir)
     data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
     estimator, mean_pose = load_estimator(workdir, data.crop_size)
     index = manifest.read_index(FLAGS.data_dir)
@@ -58,7 +61,7 @@ def main(_):
 
     started = time.perf_counter()
     results = {}
-    for rule in study.RULES if FLAGS.crop == "both" else (FLAGS.crop,):
+    for rule in crops.CROP_RULES if FLAGS.crop == "both" else (FLAGS.crop,):
         found = _predict(estimator, data, index, chosen, rule)
         if not np.isfinite(found["predicted"]).all():
             raise ValueError(f"{workdir}: predicts poses that are not finite; its training has diverged")
@@ -66,20 +69,20 @@ def main(_):
         results[rule] = measure(true, found["predicted"], weights, subjects)
         results[rule]["reference"] = measure(true, np.broadcast_to(mean_pose, true.shape), weights, subjects)
 
-    output = pathlib.Path(FLAGS.output or workdir / study.RESULTS)
+    output = pathlib.Path(FLAGS.output or workdir / RESULTS)
     facts = {"run": run, **_circumstances(data, chosen), "results": results}
     facts["data"]["also_trained_on"] = also_trained_on(run, data.subjects)
     if facts["data"]["also_trained_on"]:
         print(f"warning: not a test on unseen people: {facts['data']['also_trained_on']} were trained on too")
     facts["seconds"] = round(time.perf_counter() - started, 1)
-    manifest.write_text(output, json.dumps(facts, indent=1, allow_nan=False))
+    atomic.write_text(output, json.dumps(facts, indent=1, allow_nan=False))
     print(table(facts))
     print(f"{output}: written; next: python -m hand_tf.report --runs={workdir.parent} --data_dir={FLAGS.data_dir}")
 
 
 def also_trained_on(run, known):
     """Names of tested subjects that the run, or one that it started from, has seen with or without labels."""
-    seen = study.subjects_seen(run, known)
+    seen = runs.subjects_seen(run, known)
     return ", ".join(name for name in scenarios.parse_subjects(FLAGS.subjects, known) if name in seen)
 
 
@@ -93,7 +96,7 @@ def load_estimator(workdir, crop_size):
     """
     import keras
 
-    from hand_tf import models
+    from hand_tf.nets import models
 
     parts = {}
     for name in ("encoder", "pose_head"):
@@ -115,14 +118,14 @@ def _predict(estimator, data, index, chosen, rule):
     """Truth and prediction of all chosen crops: pose, predicted [n, 21, 3] mm, pose_weight [n, 21], subject [n]."""
     import tqdm
 
-    from hand_tf import labelled, streams
+    from hand_tf.data import batching, labelled_crops
 
-    batches = labelled.evaluation(
+    batches = labelled_crops.evaluation(
         FLAGS.data_dir, data, chosen, index, batch_size=FLAGS.batch_size, crop=rule, box_margin=FLAGS.box_margin
     )
     columns = {"pose": [], "pose_weight": [], "subject": [], "predicted": []}
     bar = tqdm.tqdm(total=len(chosen), desc=rule, unit="crop", disable=None)
-    with bar, streams.damage_named(FLAGS.data_dir, data):
+    with bar, batching.damage_named(FLAGS.data_dir, data):
         for batch in batches.as_numpy_iterator():
             batch["predicted"] = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
             for name, column in columns.items():
@@ -145,7 +148,7 @@ def measure(true, predicted, weights, subjects):
     Args:
         true, predicted: poses [n, 21, 3] in mm; weights: [n, 21], accepted joints; subjects: [n] names.
     """
-    from hand_tf import metrics
+    from hand_tf.nets import metrics
 
     errors = {
         name: _in_chunks(getattr(metrics, name), true, predicted, weights) for name in ("n_mpjpe", "mpjpe", "pa_mpjpe")
@@ -251,4 +254,4 @@ def table(facts):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

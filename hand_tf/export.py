@@ -42,7 +42,9 @@ import zipfile
 from absl import flags
 
 import hand_tf
-from hand_tf import command, inputs, litert, manifest, skeleton, study
+from hand_tf.core import atomic, command_line, crops, manifest, skeleton
+from hand_tf.serving import litert, picture_inputs
+from hand_tf.training import runs
 
 FLAGS = flags.FlagValues()
 _define = {"flag_values": FLAGS}
@@ -104,7 +106,7 @@ def _read_run(run):
     """
     if not (run / "run.json").is_file():
         raise FileNotFoundError(f"--run={run}: no run.json there; is this the workdir of a finished run?")
-    trained = inputs.read_json(run / "run.json")
+    trained = picture_inputs.read_json(run / "run.json")
     for name in ("encoder.keras", "pose_head.keras"):
         if not (run / name).is_file():
             raise FileNotFoundError(
@@ -122,7 +124,7 @@ def load(run):
     """
     import keras
 
-    from hand_tf import layers, models  # noqa: F401 (registers the layers that the files name)
+    from hand_tf.nets import layers, models  # noqa: F401 (registers the layers that the files name)
 
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"KERAS_BACKEND={keras.backend.backend()}: the export needs tensorflow; the run may be of any")
@@ -166,7 +168,7 @@ def facts(model, trained, box_margin):
 def write(folder, model, content):
     """Writes `model` as a SavedModel with `content` as its hand_tf.json into `folder`, which must not exist."""
     _write_saved_model(folder, model)
-    manifest.write_text(folder / FACTS, json.dumps(content, indent=1))
+    atomic.write_text(folder / FACTS, json.dumps(content, indent=1))
 
 
 def _write_saved_model(folder, model, batch=None):
@@ -237,7 +239,7 @@ def write_litert(folder, model, content, crops=None):
             )
     folder.mkdir()
     (folder / litert.FILE).write_bytes(written)
-    manifest.write_text(folder / FACTS, json.dumps(content, indent=1))
+    atomic.write_text(folder / FACTS, json.dumps(content, indent=1))
     return found
 
 
@@ -259,21 +261,22 @@ def _training_crops(run, trained):
     """
     import numpy as np
 
-    from hand_tf import labelled, scenarios, schema
+    from hand_tf.core import schema
+    from hand_tf.data import labelled_crops, scenarios
 
     if not FLAGS.data_dir:
         raise ValueError("--format=litert_int8 sets its ranges on crops of the run's records: pass --data_dir")
     data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
     if trained.get("records") != data.content:
         raise ValueError(f"--data_dir={FLAGS.data_dir}: not the records that {run} learnt from")
-    seen = study.subjects_seen(study.describe(run), data.subjects)
+    seen = runs.subjects_seen(runs.describe(run), data.subjects)
     subjects = "+".join(name for name in data.subjects if name in seen)
     index = manifest.read_index(FLAGS.data_dir)
     chosen = scenarios.choose(f"{subjects}:all", index, data.subjects)[: 2 * CALIBRATION]
     images = []
-    for position, rule in enumerate(study.RULES):
+    for position, rule in enumerate(crops.CROP_RULES):
         part = chosen[position::2]
-        batches = labelled.evaluation(
+        batches = labelled_crops.evaluation(
             FLAGS.data_dir, data, part, index, batch_size=64, crop=rule, box_margin=FLAGS.box_margin
         )
         images += [batch["source"] for batch in batches.as_numpy_iterator()]
@@ -282,4 +285,4 @@ def _training_crops(run, trained):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -39,7 +39,8 @@ import cv2
 import numpy as np
 from absl import flags
 
-from hand_tf import command, drawing, geometry, inputs, litert, manifest, skeleton
+from hand_tf.core import atomic, command_line, crops, drawing, geometry, skeleton
+from hand_tf.serving import litert, picture_inputs
 
 FLAGS = flags.FlagValues()
 _define = {"flag_values": FLAGS}
@@ -75,7 +76,7 @@ def main(positional):
 
     predictions = []
     base = os.path.commonpath([path.resolve().parent for path in work])
-    for pictures in _batches(inputs.read(work, problems, FLAGS.frame_stride)):
+    for pictures in _batches(picture_inputs.read(work, problems, FLAGS.frame_stride)):
         results = predict(estimate, pictures, facts["image_size"], margin, camera)
         for picture, hands in zip(pictures, results, strict=True):
             if FLAGS.overlays:
@@ -85,7 +86,7 @@ def main(positional):
         raise ValueError(f"nothing could be predicted; {problems[0]}")
     content = _head(facts, margin) | {"predictions": predictions}
     output.mkdir(parents=True, exist_ok=True)
-    manifest.write_text(output / "predictions.json", json.dumps(content, allow_nan=False))
+    atomic.write_text(output / "predictions.json", json.dumps(content, allow_nan=False))
     _report(output, content, problems)
 
 
@@ -119,7 +120,7 @@ def _head(facts, margin):
 def _camera():
     if FLAGS.camera and not FLAGS.intrinsics:
         raise ValueError(f"--camera={FLAGS.camera}: pass the calibration file, too, as --intrinsics")
-    return inputs.read_camera(FLAGS.intrinsics, FLAGS.camera) if FLAGS.intrinsics else None
+    return picture_inputs.read_camera(FLAGS.intrinsics, FLAGS.camera) if FLAGS.intrinsics else None
 
 
 def _plan(positional, problems):
@@ -129,10 +130,10 @@ def _plan(positional, problems):
     if not positional and not FLAGS.boxes:
         raise ValueError("nothing to do: name images, folders of images or videos, or pass --boxes")
     if not FLAGS.boxes:
-        box = inputs.parse_box(FLAGS.box, f"--box={','.join(FLAGS.box)}") if FLAGS.box else None
-        return {path: [inputs.Hand(box, FLAGS.hand)] for path in inputs.list_files(positional)}
-    table = inputs.read_boxes(FLAGS.boxes, FLAGS.hand)
-    files = inputs.list_files(positional or table)
+        box = picture_inputs.parse_box(FLAGS.box, f"--box={','.join(FLAGS.box)}") if FLAGS.box else None
+        return {path: [picture_inputs.Hand(box, FLAGS.hand)] for path in picture_inputs.list_files(positional)}
+    table = picture_inputs.read_boxes(FLAGS.boxes, FLAGS.hand)
+    files = picture_inputs.list_files(positional or table)
     table = {path.resolve(): hands for path, hands in table.items()}
     work = {path: table[path.resolve()] for path in files if path.resolve() in table}
     if not work:
@@ -166,7 +167,7 @@ def read_facts(folder):
         raise ValueError(
             f"--model={folder}: hand_tf.json and {' or '.join(models)} expected, as hand_tf.export writes them"
         )
-    facts = inputs.read_json(folder / "hand_tf.json")
+    facts = picture_inputs.read_json(folder / "hand_tf.json")
     missing = sorted({"image_size", "box_margin", "scale"} - facts.keys())
     if missing:
         raise ValueError(f"{folder / 'hand_tf.json'}: field {missing[0]}: missing")
@@ -213,8 +214,8 @@ def _load_saved_model(folder):
 @functools.lru_cache(maxsize=8)
 def _virtual_view(camera, box, size, margin):
     """R_virtual and the maps of a box's virtual view; cached because a video asks for the same in every frame."""
-    crop = geometry.box_crop(camera, box, size, margin)
-    return crop.R_virtual, geometry.crop_maps(crop)
+    crop = crops.box_crop(camera, box, size, margin)
+    return crop.R_virtual, crops.crop_maps(crop)
 
 
 def cut(image, box, size, margin, camera=None):
@@ -252,17 +253,17 @@ def weak_perspective(pose, box, camera=None, R_virtual=None):
 
 
 def predict(estimate, pictures, size, margin, camera=None):
-    """For each of `pictures` (`inputs.Picture`) a list with a dict a hand: what predictions.json says of it.
+    """For each of `pictures` (`picture_inputs.Picture`) a list with a dict a hand: what predictions.json says of it.
 
     Args:
         estimate: crops of right hands -> poses; see `load`.
         size, margin: px of a crop, and its side over the longer side of the box.
-        camera: from `inputs.read_camera`, or None.
+        camera: from `picture_inputs.read_camera`, or None.
 
     Raises ValueError for a picture of another size than the camera's, and for a box outside of its picture.
     """
     hands = [(picture, hand) for picture in pictures for hand in picture.hands]
-    boxes = [inputs.locate(hand, picture, margin, camera) for picture, hand in hands]
+    boxes = [picture_inputs.locate(hand, picture, margin, camera) for picture, hand in hands]
     cuts = [cut(picture.image, box, size, margin, camera) for (picture, _), box in zip(hands, boxes, strict=True)]
     crops = [crop[:, ::-1] if hand.side == "left" else crop for (_, hand), (crop, _) in zip(hands, cuts, strict=True)]
     results = {picture: [] for picture in pictures}
@@ -292,4 +293,4 @@ def _save_overlay(path, picture, hands):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -16,8 +16,10 @@ import sys
 
 from absl import flags
 
-from hand_tf import command, manifest, provenance, scenarios
-from hand_tf.study import MEANING, Study, load_results, load_trainings, place
+from hand_tf.core import atomic, command_line
+from hand_tf.data import scenarios
+from hand_tf.results import notes
+from hand_tf.results.table import MEANING, Study, load_results, load_trainings, place
 
 FLAGS = flags.FlagValues()
 _define = {"flag_values": FLAGS}
@@ -63,8 +65,8 @@ def main(_):
         "table_1": table_1(study),
         "table_2": table_2(study),
         "pictures": pictures(study, trainings),
-        "notes": provenance.notes(study, trainings, drawn=bool(FLAGS.data_dir)),
-        "made": provenance.how_it_was_made(study, trainings),
+        "notes": notes.notes(study, trainings, drawn=bool(FLAGS.data_dir)),
+        "made": notes.how_it_was_made(study, trainings),
         "paper": [
             (*row, [(value, value == min(values)) for value in values])
             for row, values in zip(scenarios.TABLE_1.items(), PAPER, strict=True)
@@ -145,7 +147,7 @@ def in_short(study):
 
 def pictures(study, trainings):
     """All pictures by the section of the page that they belong to."""
-    from hand_tf import figures, overlays  # matplotlib, TensorFlow: not for --help
+    from hand_tf.results import charts, overlays  # matplotlib, TensorFlow: not for --help
 
     finished = [t for t in trainings if t.run and t.history]
     unlabelled = {f"{t.run['configuration']} ({t.folder})": t for t in finished if not t.run["labels"]}
@@ -154,10 +156,10 @@ def pictures(study, trainings):
         labelled.setdefault(training.run["configuration"], []).append((training.run["labels"], training.history))
     row = study.spotlight
     found = {
-        "curve": [figures.error_over_labels(study)] if len(study.rows) > 1 else [],
-        "closer": [figures.joint_errors(study, row), figures.pck_curves(study, row)],
+        "curve": [charts.error_over_labels(study)] if len(study.rows) > 1 else [],
+        "closer": [charts.joint_errors(study, row), charts.pck_curves(study, row)],
         "novel_views": [
-            figures.Picture(f"{t.run['name']}_novel_views.png", t.novel_views.read_bytes(), name)
+            charts.Picture(f"{t.run['name']}_novel_views.png", t.novel_views.read_bytes(), name)
             for name, t in unlabelled.items()
             if t.novel_views
         ],
@@ -167,10 +169,10 @@ def pictures(study, trainings):
     if FLAGS.data_dir:
         found["poses"] = overlays.sheets(study, row, FLAGS.data_dir, FLAGS.overlay_crops)
     if unlabelled:
-        found["novel_views"].append(figures.novel_view_training({n: t.history for n, t in unlabelled.items()}))
+        found["novel_views"].append(charts.novel_view_training({n: t.history for n, t in unlabelled.items()}))
     if labelled:
         names = sorted(labelled, key=place)
-        found["training"].append(figures.pose_training({name: labelled[name] for name in names}))
+        found["training"].append(charts.pose_training({name: labelled[name] for name in names}))
     return found
 
 
@@ -187,15 +189,15 @@ def write(output, page):
         path.with_name(f"{picture.file}.partial").write_bytes(picture.data)
         os.replace(f"{path}.partial", path)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hand_tf", "."),
+        loader=jinja2.PackageLoader("hand_tf.results", "templates"),
         autoescape=lambda name: name.endswith(".html.j2"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     for name in ("report.md", "report.html"):
-        manifest.write_text(output / name, environment.get_template(f"{name}.j2").render(page))
+        atomic.write_text(output / name, environment.get_template(f"{name}.j2").render(page))
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

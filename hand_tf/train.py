@@ -9,16 +9,16 @@ command resumes a run that was killed; a finished run is left alone.
 
 import sys
 
-from hand_tf import command
-from hand_tf.settings import FLAGS
+from hand_tf.core import command_line
+from hand_tf.training.settings import FLAGS
 
 
 def main(_):
     """Trains the regime of the flags; see the module's docstring."""
-    from hand_tf import trainer  # brings TensorFlow and Keras: not for --help, nor for a wrong flag
+    from hand_tf.training import trainer  # brings TensorFlow and Keras: not for --help, nor for a wrong flag
 
     trainer.run()
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -21,7 +21,7 @@ def one_replica():
     """Training on one replica under a real strategy, though the logical CPUs are two devices to MirroredStrategy."""
     import tensorflow as tf
 
-    from hand_tf import trainer
+    from hand_tf.training import trainer
 
     one = tf.distribute.OneDeviceStrategy("CPU:0")
     with pytest.MonkeyPatch.context() as patch:
@@ -57,9 +57,11 @@ def records(dump, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("records")
     arguments = ["--crop_size=32", f"--fps={FPS}", "--workers=1", "--records_per_shard=6"]
-    from hand_tf import command
+    from hand_tf.core import command_line
 
-    command.reset(build.FLAGS)  # whatever other tests have set
-    status = command.run(build.main, build.FLAGS, ["build", f"--input={dump}", f"--output={folder}", *arguments])
+    command_line.reset(build.FLAGS)  # whatever other tests have set
+    status = command_line.old_run(
+        build.main, build.FLAGS, ["build", f"--input={dump}", f"--output={folder}", *arguments]
+    )
     assert status == 0
     return folder

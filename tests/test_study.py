@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 
-from benchmarks import study
-from hand_tf import command
+from hand_tf import study
+from hand_tf.core import command_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 GRID = "pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4:5% = supervised, finetune"
@@ -56,9 +56,9 @@ def calls(monkeypatch):
 
 def run(output, grid=GRID, *arguments):
     """The exit status of a study with the smoke sizes."""
-    command.reset(study.FLAGS)
+    command_line.reset(study.FLAGS)
     arguments = [f"--grid={grid}", "--data_dir=records", f"--output={output}", "--sizes=flags/smoke.flags", *arguments]
-    return command.run(study.main, study.FLAGS, ["study", *arguments])
+    return command_line.old_run(study.main, study.FLAGS, ["study", *arguments])
 
 
 def trainings(calls):

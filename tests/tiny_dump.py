@@ -9,7 +9,7 @@ import json
 import cv2
 import numpy as np
 
-from hand_tf import geometry, skeleton
+from hand_tf.core import geometry, skeleton
 
 WIDTH, HEIGHT, FPS = 480, 360, 25.0
 # Joints that carry a marker, each with a colour (RGB) that nothing else in the picture comes near.

@@ -19,8 +19,11 @@ import time
 from absl import flags
 from tqdm import tqdm
 
-from hand_tf import command, manifest
-from tfrecords_tools import backgrounds, crops, resume, sequences, tally, workers
+from hand_tf.core import command_line, manifest
+from tfrecords_tools.dump import sequences
+from tfrecords_tools.dump.skipped import Skipped
+from tfrecords_tools.records import backgrounds, camera_pass, work_folder, workers
+from tfrecords_tools.records.spool import SpooledViews
 
 FLAGS = flags.FlagValues()
 _ours = {"flag_values": FLAGS}
@@ -66,7 +69,7 @@ class Options:
 
 
 def camera_jobs(sequence, options):
-    """One `crops.CameraJob` a camera of the sequence."""
+    """One `camera_pass.CameraJob` a camera of the sequence."""
     known = {*sequence.occupied, *sequence.boxes}
     work = options.output / "work"
     jobs = []
@@ -78,7 +81,7 @@ def camera_jobs(sequence, options):
             for frame in backgrounds.sample_frames(known, camera)
         }
         jobs.append(
-            crops.CameraJob(
+            camera_pass.CameraJob(
                 camera,
                 sequence.sources[camera.name],
                 sequence.instants,
@@ -106,18 +109,18 @@ def cut_crops(jobs, processes):
     jobs = [dataclasses.replace(job, threads=threads) for job in jobs]
     with workers.pool(processes) as run:
         bar = {"total": len(jobs), "desc": "cameras", "unit": "camera", "disable": None}
-        for _ in tqdm(run((crops.run_job, job) for job in jobs), **bar):
+        for _ in tqdm(run((camera_pass.run_job, job) for job in jobs), **bar):
             pass
 
 
 def _write_records(dumps, jobs, options, skipped):
     """Puts the records together from the spools; returns groups, index rows and background statistics."""
-    from tfrecords_tools import shards  # brings TensorFlow, which the workers can do without
+    from tfrecords_tools.records import shards  # brings TensorFlow, which the workers can do without
 
     groups, index, scenes = [], [], {}
     for sequence in dumps:
         paths = [job.spool for job in jobs[sequence.name]]
-        views = crops.SpooledViews(sequence.instants, sequence.cameras, paths)
+        views = SpooledViews(sequence.instants, sequence.cameras, paths)
         for camera, spool in zip(sequence.cameras, views.spools, strict=True):
             skipped.merge(spool.skipped)
             scenes[f"{sequence.name}/{camera.name}"] = spool.background
@@ -132,16 +135,16 @@ def run(options):
 
     Raises FileNotFoundError or ValueError with one line for input that cannot be used, OSError for a full disk.
     """
-    start, skipped = time.monotonic(), tally.Tally()
+    start, skipped = time.monotonic(), Skipped()
     dumps = [sequences.read(path, options, skipped) for path in sequences.find(options.input)]
     rates = [sequence.fps for sequence in dumps]
     if max(rates) > 1.01 * min(rates):
         raise ValueError(f"--input: sequences differ in frames per second ({min(rates):g} and {max(rates):g})")
     settings = {name: value for name, value in flags_of(options).items() if name not in _FREE}
     settings["sequences"] = {sequence.name: sequences.digest(sequence) for sequence in dumps}
-    resume.claim(options.output, settings)
-    from hand_tf import schema  # brings TensorFlow, which the workers can do without
-    from tfrecords_tools import shards
+    work_folder.claim(options.output, settings)
+    from hand_tf.core import schema  # brings TensorFlow, which the workers can do without
+    from tfrecords_tools.records import shards
 
     if (options.output / manifest.MANIFEST).is_file():
         return manifest.load(options.output, schema.SCHEMA_VERSION).report
@@ -158,7 +161,7 @@ def run(options):
 
 
 def _print(report, output):
-    from tfrecords_tools import shards
+    from tfrecords_tools.records import shards
 
     poor = [name for name, scene in report["backgrounds"].items() if scene["plain_median_share"] > 0]
     if poor:
@@ -180,4 +183,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

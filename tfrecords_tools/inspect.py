@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from absl import flags
 
-from hand_tf import command, drawing, manifest
+from hand_tf.core import command_line, crops, drawing, manifest
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", None, "contact sheet to write, .png", flag_values=FLAGS)
@@ -57,7 +57,7 @@ def read_records(folder, rows):
     """The records of the index `rows` as dicts of NumPy arrays, in the order of `rows`."""
     import tensorflow as tf
 
-    from hand_tf import schema
+    from hand_tf.core import schema
 
     keys, found = {row["key"] for row in rows}, {}
     for shard in sorted({row["shard"] for row in rows}):
@@ -71,17 +71,11 @@ def read_records(folder, rows):
     return [found[row["key"]] for row in rows]
 
 
-def joint_pixels(record, view):
-    """Where the record's joints appear in one of its crops, [21, 2] px."""
-    rays = (record["joints"] - record["camera_centres"][view]) @ record["rotations"][view].T
-    pixels = rays @ record["intrinsics"][view].T
-    return pixels[:, :2] / pixels[:, 2:]
-
-
 def _cell(record, view):
     crop, background = record["crops"][view], record["backgrounds"][view]
     factor = max(1, round(_CELL / len(crop)))
-    pixels = (joint_pixels(record, view) + 0.5) * factor - 0.5
+    of_view = (record[name][view] for name in ("rotations", "intrinsics", "camera_centres"))
+    pixels = (crops.project(record["joints"], *of_view) + 0.5) * factor - 0.5
     drawn = drawing.draw_joints(drawing.enlarge(crop, factor), pixels, record["joint_validity"])
     text = f"{record['cameras'][view].decode()} frame {record['frame']}"
     subject = f"{record['subject'].decode()} {record['side'].decode()}{' mirrored' if record['mirrored'] else ''}"
@@ -100,7 +94,7 @@ def main(arguments):
         raise ValueError(
             f"one records folder expected, got {len(arguments)}: python -m tfrecords_tools.inspect RECORDS"
         )
-    from hand_tf import schema
+    from hand_tf.core import schema
 
     folder = pathlib.Path(arguments[0])
     content = manifest.load(folder, schema.SCHEMA_VERSION)
@@ -116,4 +110,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

@@ -16,7 +16,7 @@ import time
 
 from absl import flags
 
-from hand_tf import command
+from hand_tf.core import command_line
 from tfrecords_tools.dome import capture, dump, estimate, records
 
 FLAGS = flags.FlagValues()
@@ -107,7 +107,7 @@ def _write_dump(sequences):
 
 
 def _write_records(sequences):
-    from tfrecords_tools import shards  # brings TensorFlow
+    from tfrecords_tools.records import shards  # brings TensorFlow
 
     shards.print_report(records.write(sequences, _record_options(), FLAGS.workers), FLAGS.records)
 
@@ -130,4 +130,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, FLAGS))
+    sys.exit(command_line.old_run(main, FLAGS))

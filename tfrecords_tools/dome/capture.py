@@ -17,8 +17,10 @@ import pathlib
 
 import numpy as np
 
-from hand_tf import geometry, skeleton
-from tfrecords_tools.dome import body, contact, hand, motion, people, render, rig, room, salts, views
+from hand_tf.core import geometry, skeleton
+from tfrecords_tools.dome import random_keys
+from tfrecords_tools.dome.person import body, contact, hand, motion, people
+from tfrecords_tools.dome.studio import render, rig, room, scenes
 
 # Like the paper's three Panoptic sequences: S0..S4 and S5..S8 to train on, S9 and S10 to test on; then more.
 SEQUENCES = (("dome_pose1", 0, 5), ("dome_pose2", 5, 9), ("dome_pose3", 9, 11))
@@ -138,22 +140,25 @@ def light(sequence):
 
 
 def make_view(sequence, node):
-    """The `views.View` of camera number `node`: takes seconds for large pictures."""
+    """The `scenes.View` of camera number `node`: takes seconds for large pictures."""
     cameras, sensors = studio(sequence).cameras, studio(sequence).sensors
-    return views.make(
-        _room(sequence), cameras[node], sensors[node], [sequence.seed, salts.Salt.VIEW_NOISE, sequence.index, node]
+    return scenes.make(
+        _room(sequence),
+        cameras[node],
+        sensors[node],
+        [sequence.seed, random_keys.Salt.VIEW_NOISE, sequence.index, node],
     )
 
 
 def write_scene(sequence, node, folder):
     """Makes the view of camera number `node` and saves it in `folder`, for all processes that draw into it."""
-    views.save(make_view(sequence, node), folder)
+    scenes.save(make_view(sequence, node), folder)
 
 
 @functools.lru_cache(maxsize=128)
 def load_view(sequence, node, folder):
     """The view that `write_scene` left in `folder`."""
-    return views.load(folder, studio(sequence).cameras[node], studio(sequence).sensors[node])
+    return scenes.load(folder, studio(sequence).cameras[node], studio(sequence).sensors[node])
 
 
 @functools.lru_cache(maxsize=16)

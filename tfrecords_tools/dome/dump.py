@@ -23,9 +23,11 @@ import cv2
 import numpy as np
 import tqdm
 
-from hand_tf import manifest, skeleton
-from tfrecords_tools import panoptic, workers
-from tfrecords_tools.dome import capture, render, rig
+from hand_tf.core import atomic, skeleton
+from tfrecords_tools.dome import capture
+from tfrecords_tools.dome.studio import render, rig
+from tfrecords_tools.dump import panoptic
+from tfrecords_tools.records import workers
 
 CHUNK = 16  # instants per job
 
@@ -201,7 +203,7 @@ def _prepare(sequence, options, folder):
         (folder / "hdHand3d").mkdir(parents=True)
         (folder / "work").mkdir()
         _write_calibration(sequence, folder)
-        manifest.write_text(begun, json.dumps(settings))
+        atomic.write_text(begun, json.dumps(settings))
     nodes, numbers = range(len(capture.studio(sequence).cameras)), sequence.frame_numbers
     chunks = [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)]
     scenes = {f"scene_{node}": (_write_scene, node) for node in nodes}
@@ -223,7 +225,7 @@ def _write_subjects(output):
         for order, subject in enumerate(made["subjects"]):
             first = capture.FIRST_FRAME + order * made["frames"]
             rows.append((subject, made["name"], first, first + made["frames"] - 1))
-    with manifest.replacing(output / "subjects.csv") as file:
+    with atomic.replacing(output / "subjects.csv") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["sequence", "first_frame", "last_frame", "person_id", "subject"])
         for subject, name, first, last in sorted(rows):

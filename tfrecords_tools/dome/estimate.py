@@ -6,8 +6,9 @@ import time
 import cv2
 import numpy as np
 
-from tfrecords_tools import crops
-from tfrecords_tools.dome import capture, dump, records, render
+from tfrecords_tools.dome import capture, dump, records
+from tfrecords_tools.dome.studio import render
+from tfrecords_tools.records import crop_views
 
 _INSTANTS, _CAMERAS = 4, 4  # how much is drawn to know
 
@@ -31,7 +32,7 @@ def _timed(function, *arguments):
 def _encoded(view, mesh, shown, options, key):
     """Bytes of one picture of a dump, or of one crop of records with its background."""
     if isinstance(options, records.Options):
-        crop = crops.crop_of(shown, view.camera, options.margin, options.crop_size)
+        crop = crop_views.crop_of(shown, view.camera, options.margin, options.crop_size)
         return sum(map(len, records.pictures_of(view, mesh, crop, options, key)))
     quality = options.jpeg_quality or view.sensor.jpeg_quality
     return len(cv2.imencode(".jpg", render.draw(view, mesh, key), [cv2.IMWRITE_JPEG_QUALITY, quality])[1])

@@ -17,9 +17,12 @@ import time
 
 import numpy as np
 
-from hand_tf import manifest, skeleton
-from tfrecords_tools import crops, panoptic, resume, tally, workers
-from tfrecords_tools.dome import capture, render
+from hand_tf.core import crops, manifest, skeleton
+from tfrecords_tools.dome import capture
+from tfrecords_tools.dome.studio import render
+from tfrecords_tools.dump import panoptic
+from tfrecords_tools.dump.skipped import Skipped
+from tfrecords_tools.records import crop_views, work_folder, workers
 
 CHUNK, _PLAN = 8, 512  # records per job that draws; instants per job that chooses views
 
@@ -59,21 +62,21 @@ class Instants:
 
 def choose_views(sequence, options, start, stop):
     """Which of the instants `start`..`stop` each camera shows ([cameras, instants] bool), and what it does not."""
-    every, skipped, cameras = Instants(sequence), tally.Tally(), capture.studio(sequence).cameras
+    every, skipped, cameras = Instants(sequence), Skipped(), capture.studio(sequence).cameras
     instants = [every[position] for position in range(start, min(stop, len(every)))]
     chosen = np.zeros((len(cameras), len(instants)), bool)
     for node, camera in enumerate(cameras):
-        for position, crop in crops.plan_views(instants, camera, options.margin, options.crop_size, skipped):
-            chosen[node, position] = crops.is_covered(crop, instants[position].name, skipped)
+        for position, crop in crop_views.plan_views(instants, camera, options.margin, options.crop_size, skipped):
+            chosen[node, position] = crop_views.is_covered(crop, instants[position].name, skipped)
     return chosen, skipped
 
 
 def maps_of(crop):
     """The maps of a crop into the part of the picture that it needs, and that window: left, top, width, height px."""
-    border = crops.borders([(0, crop)], crop.camera)
-    left, top, right, bottom = window = crops.window_of(border, crop.camera)
-    whole = bool(crops.are_whole(border, crop.camera)[0])
-    return crops.window_maps(crop, whole, window), (left, top, right - left, bottom - top)
+    border = crop_views.borders([(0, crop)], crop.camera)
+    left, top, right, bottom = window = crop_views.window_of(border, crop.camera)
+    whole = bool(crop_views.are_whole(border, crop.camera)[0])
+    return crop_views.window_maps(crop, whole, window), (left, top, right - left, bottom - top)
 
 
 def pictures_of(view, mesh, crop, options, key):
@@ -84,8 +87,8 @@ def pictures_of(view, mesh, crop, options, key):
     scene = np.ascontiguousarray(view.scene[top : top + height, left : left + width])
     quality = min(view.sensor.jpeg_quality, options.jpeg_quality)
     return (
-        crops.encode(crops.render(image, maps, crop.size), quality),
-        crops.encode(crops.render(scene, maps, crop.size), options.jpeg_quality),
+        crop_views.encode(crops.render(image, maps, crop.size), quality),
+        crop_views.encode(crops.render(scene, maps, crop.size), options.jpeg_quality),
     )
 
 
@@ -97,7 +100,7 @@ def draw_records(sequence, options, scenes, positions, shows):
         mesh, pictures = capture.instant(sequence, instant.frame).mesh, []
         for node in np.flatnonzero(shows[:, column]).tolist():
             view = capture.load_view(sequence, node, scenes)
-            crop = crops.crop_of(instant, view.camera, options.margin, options.crop_size)
+            crop = crop_views.crop_of(instant, view.camera, options.margin, options.crop_size)
             key = [sequence.seed, sequence.index, node, instant.frame]
             pictures.append(pictures_of(view, mesh, crop, options, key))
         result.append(pictures)
@@ -130,7 +133,7 @@ class RenderedViews:
 
 def _write_sequence(sequence, options, run, skipped):
     """Writes the shards of one sequence; returns its groups and index rows."""
-    from tfrecords_tools import shards  # brings TensorFlow, which the workers can do without
+    from tfrecords_tools.records import shards  # brings TensorFlow, which the workers can do without
 
     scenes = options.output / "work" / "scenes" / sequence.name
     starts = range(0, len(Instants(sequence)), _PLAN)
@@ -148,13 +151,13 @@ def write(sequences, options, processes=1):
 
     Raises ValueError if the folder was begun with other settings or nothing is seen, OSError for a full disk.
     """
-    from hand_tf import schema
-    from tfrecords_tools import shards
+    from hand_tf.core import schema
+    from tfrecords_tools.records import shards
 
-    start, skipped = time.monotonic(), tally.Tally()
+    start, skipped = time.monotonic(), Skipped()
     settings = {name: value for name, value in dataclasses.asdict(options).items() if name != "output"}
     settings["sequences"] = [capture.settings_of(sequence) for sequence in sequences]
-    resume.claim(options.output, settings)
+    work_folder.claim(options.output, settings)
     if (options.output / manifest.MANIFEST).is_file():
         return manifest.load(options.output, schema.SCHEMA_VERSION).report
     groups, index = [], []

@@ -1,0 +1,114 @@
+"""Cameras and virtual-camera crops, in NumPy and OpenCV only.
+
+Notation: `X` world point (mm), `R, t` world to camera (`X_cam = R X + t`), `K, dist` OpenCV's pinhole and distortion
+model, pixel centres at integers. A *virtual* camera shares the centre of a real one but looks straight at the hand:
+
+    X_c = R c + t,  r = X_c / |X_c|,  R_virtual = smallest rotation with R_virtual r = e_z,  R' = R_virtual R
+    side = 2 * margin * max_k |J_k - c|   one metric side for all views of an instant
+    f' = size * |X_c| / side,  K' = [[f', 0, (size-1)/2], [0, f', (size-1)/2], [0, 0, 1]]
+
+Because every crop shows the hand from straight ahead at one metric scale, turning from view i to view j is the
+rotation `R'_j R'_i^T` alone. A left hand is mirrored into a right one: its crop is flipped, and with
+`M = diag(-1, 1, 1)` rotations become `M R' M` and world points `M X`, so that every identity holds unchanged.
+"""
+
+import dataclasses
+import functools
+
+import cv2
+import numpy as np
+
+from hand_tf.core import skeleton
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Camera:
+    """One calibrated camera. `K` [3, 3] px, `dist` [5] (k1, k2, p1, p2, k3), `R` [3, 3], `t` [3] mm."""
+
+    name: str
+    width: int
+    height: int
+    K: np.ndarray
+    dist: np.ndarray
+    R: np.ndarray
+    t: np.ndarray
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Optical centre in the world, [3] mm."""
+        return -self.R.T @ self.t
+
+    @functools.cached_property
+    def max_radius(self) -> float:
+        """Normalised radius up to which the radial distortion is monotonic; beyond it, points fold back into view."""
+        k1, k2, _, _, k3 = self.dist
+        roots = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])  # d/dr of r (1 + k1 r^2 + k2 r^4 + k3 r^6), in r^2
+        squares = roots[np.isreal(roots) & (roots.real > 0)].real
+        return float(np.sqrt(squares.min())) if squares.size else np.inf
+
+
+def _distort(rays, camera):
+    """Pixels [n, 2] of camera-frame `rays` [n, 3]; nan behind the camera and where the distortion folds.
+
+    OpenCV's five-coefficient model, written out: `cv2.projectPoints` gives the same several times more slowly.
+    """
+    rays = np.asarray(rays, np.float64).reshape(-1, 3)
+    k1, k2, p1, p2, k3 = camera.dist
+    ahead = rays[:, 2] > 1e-9
+    depth = np.where(ahead, rays[:, 2], 1.0)
+    x, y = rays[:, 0] / depth, rays[:, 1] / depth
+    r2 = x * x + y * y
+    radial, xy = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), 2 * x * y
+    bent = np.stack([x * radial + p1 * xy + p2 * (r2 + 2 * x * x), y * radial + p2 * xy + p1 * (r2 + 2 * y * y)], 1)
+    bent[~(ahead & (r2 < camera.max_radius**2))] = np.nan
+    return bent * camera.K[[0, 1], [0, 1]] + camera.K[:2, 2]
+
+
+def project(points, camera):
+    """World points [n, 3] mm to pixels [n, 2] of the real camera; nan where the camera cannot see them."""
+    return _distort(np.asarray(points, np.float64) @ camera.R.T + camera.t, camera)
+
+
+def inside(pixels, camera):
+    """Which of `pixels` [n, 2] lie in the camera's frame, [n] bool; nan is outside."""
+    limit = np.array([camera.width, camera.height]) - 0.5
+    return np.all((pixels >= -0.5) & (pixels <= limit), axis=-1)
+
+
+def rotation_to_z(ray):
+    """The smallest rotation [3, 3] that turns `ray` [3] onto +z (Rodrigues' formula)."""
+    x, y, z = np.asarray(ray, np.float64) / np.linalg.norm(ray)
+    if z < -1 + 1e-9:
+        raise ValueError("a ray that points backwards has no smallest rotation onto the optical axis")
+    cross = np.array([[0.0, 0.0, -x], [0.0, 0.0, -y], [x, y, 0.0]])
+    return np.eye(3) + cross + cross @ cross / (1.0 + z)
+
+
+def mirror_joints(joints):
+    """World joints [..., 3] of a left hand as those of a right hand in the mirrored world."""
+    return np.asarray(joints) @ skeleton.MIRROR
+
+
+def in_plane(degrees):
+    """Z(a) [3, 3]: the camera frame after its picture was turned clockwise on screen by `degrees`."""
+    a = np.deg2rad(degrees)
+    return np.array([[np.cos(a), -np.sin(a), 0.0], [np.sin(a), np.cos(a), 0.0], [0.0, 0.0, 1.0]])
+
+
+def undistort(pixels, camera):
+    """Pixels [n, 2] to normalised, undistorted image coordinates [n, 2]."""
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-10)
+    pixels = np.asarray(pixels, np.float64).reshape(-1, 1, 2)
+    return cv2.undistortPoints(pixels, camera.K, camera.dist, criteria=criteria)[:, 0]
+
+
+def triangulate(pixels, cameras):
+    """The world point [3] mm seen at `pixels` [n, 2] by `cameras` (linear least squares). Needs two views."""
+    if len(cameras) < 2:
+        raise ValueError(f"triangulation needs at least two views, got {len(cameras)}")
+    rows = []
+    for pixel, camera in zip(pixels, cameras, strict=True):
+        (x, y), P = undistort([pixel], camera)[0], np.column_stack([camera.R, camera.t])
+        rows += [x * P[2] - P[0], y * P[2] - P[1]]
+    rows = np.asarray(rows)
+    return np.linalg.lstsq(rows[:, :3], -rows[:, 3], rcond=None)[0]

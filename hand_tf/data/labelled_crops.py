@@ -1,0 +1,134 @@
+"""Crops with labels: those of a scenario as an endless stream of batches, and any chosen ones once, to evaluate.
+
+A batch to train on is x = {source}, y = {pose}, w = {pose}: 1 for accepted joints, 0 for others.
+"""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from hand_tf.core import schema, skeleton
+from hand_tf.data import augmentation, batching
+
+
+def _crops_of_record(record):
+    """A parsed record as a dataset of its crops, one element a view; images stay encoded.
+
+    `pose` [21, 3] mm, `pose_weight` [21], `joints_2d` [21, 2] px in the crop, `intrinsics` [3, 3] px.
+    """
+    relative = record["joints"] - record["joints"][skeleton.ROOT]
+    rays = tf.einsum("vkc,vdc->vkd", record["joints"] - record["camera_centres"][:, None], record["rotations"])
+    pixels = rays @ tf.linalg.matrix_transpose(record["intrinsics"])
+    views = tf.shape(record["crops"])[0]
+    return tf.data.Dataset.from_tensor_slices(
+        {
+            "source": record["crops"],
+            "pose": tf.einsum("kc,vdc->vkd", relative, record["rotations"]),
+            "pose_weight": tf.tile(record["joint_validity"][None], [views, 1]),
+            "joints_2d": pixels[..., :2] / pixels[..., 2:],
+            "intrinsics": record["intrinsics"],
+            "camera": record["cameras"],
+            **{name: tf.repeat(record[name], views) for name in ("key", "subject", "side")},
+        }
+    )
+
+
+def crops_with_labels(records, chosen, index):
+    """The crops `chosen` (record key, camera name) of a folder, still encoded, in the order of the shards."""
+    keys = {key for key, _ in chosen}
+    shards = sorted({row["shard"] for row in index if row["key"] in keys})
+    names = [f"{key}\n{camera}" for key, camera in chosen]
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, [1] * len(names)), 0)
+    files = [str(pathlib.Path(records) / shard) for shard in shards]
+    return (
+        tf.data.TFRecordDataset(files, buffer_size=batching.READ_BYTES)
+        .map(schema.parse, num_parallel_calls=batching.AUTOTUNE, deterministic=True)
+        .flat_map(_crops_of_record)
+        .filter(lambda crop: table.lookup(crop["key"] + "\n" + crop["camera"]) > 0)
+    )
+
+
+def load_labels(records, chosen, index):
+    """The labels of a scenario in memory: a dict of arrays, images still encoded (a few kilobytes each).
+
+    Raises ValueError if a label the index promises is not in the records.
+    """
+    crops = list(crops_with_labels(records, chosen, index).as_numpy_iterator())
+    if len(crops) != len(chosen):
+        raise ValueError(f"{records}: the index promises {len(chosen)} labels, the shards hold {len(crops)} of them")
+    return {name: np.stack([crop[name] for crop in crops]) for name in crops[0]}
+
+
+def pose_statistics(labels):
+    """Mean and standard deviation [21, 3] (mm) of the labels' poses, over accepted joints only."""
+    weight = labels["pose_weight"][..., None]
+    count = np.maximum(weight.sum(0), 1)
+    mean = (labels["pose"] * weight).sum(0) / count
+    return mean, np.sqrt((weight * (labels["pose"] - mean) ** 2).sum(0) / count)
+
+
+def batches(
+    labels,
+    crop_size,
+    *,
+    batch_size,
+    steps,
+    seed,
+    first_epoch=0,
+    in_plane_degrees=0.0,
+    colour_strength=0.0,
+    scale_jitter=(1.0, 1.0),
+    centre_jitter=0.0,
+):
+    """Labelled crops, repeated without end: minority oversampling comes from pairing this stream with a larger one.
+
+    Args:
+        labels: from `load_labels`; crop_size: px.
+        batch_size, steps, seed, first_epoch, in_plane_degrees, colour_strength: see `pipeline.unlabelled`.
+        scale_jitter, centre_jitter: see `augmentation.recrop`.
+
+    Returns:
+        A dataset of (x, y, sample_weight).
+    """
+    names = ("source", "pose", "pose_weight", "intrinsics")
+    # Tensors made here are captured by the functions below; arrays would be copied into their graphs.
+    crops = {name: tf.constant(labels[name]) for name in names}
+    count = len(labels["pose"])
+
+    def to_training(batch, batch_seed):
+        batch = batching.decode(batch, ("source",), crop_size)
+        if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
+            batch = augmentation.recrop(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
+        if colour_strength:
+            batch = augmentation.colour(batch, ("source",), batch_seed, colour_strength)
+        return {"source": batch["source"]}, {"pose": batch["pose"]}, {"pose": batch["pose_weight"]}
+
+    stream = batching.epochs(
+        lambda turn: tf.data.Dataset.from_tensor_slices(crops).shuffle(count, turn),
+        batch_size * steps,
+        seed,
+        first_epoch,
+    )
+    return batching.batches(stream, to_training, batch_size, seed, first_epoch * steps)
+
+
+def evaluation(records, data, chosen, index, *, batch_size, crop="joints3d", box_margin=1.5):
+    """Every chosen crop once, in a fixed order, without augmentation; the last batch may be smaller.
+
+    Args:
+        crop: `joints3d`, the crops as they were built, or `box2d`, cut again about the joints' tight 2D box.
+        box_margin: side of a `box2d` crop over the longer side of that box.
+
+    Returns:
+        A dataset of batches: `source` uint8, `pose` mm, `pose_weight`, `key`, `subject`, `side`, `camera`.
+    """
+    if crop not in ("joints3d", "box2d"):
+        raise ValueError(f"crop {crop!r}: expected joints3d or box2d")
+
+    def to_evaluate(batch):
+        batch = batching.decode(batch, ("source",), data.crop_size)
+        return augmentation.crop_box2d(batch, box_margin) if crop == "box2d" else batch
+
+    encoded = crops_with_labels(records, chosen, index).batch(batch_size)
+    return batching.ready(encoded.map(to_evaluate, num_parallel_calls=batching.AUTOTUNE, deterministic=True))

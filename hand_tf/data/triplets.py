@@ -1,0 +1,203 @@
+"""Records to batches of triplets without labels, alone or side by side with crops that have them.
+
+A triplet is (source, target, reference): views i and j of one instant t, and any view k of another instant t' of the
+same hand. Two records of one group are two such instants, so t != t' holds by construction, and only the crops that a
+triplet uses are decoded. Every stream is infinite, cut into epochs of `steps` batches, and a pure function of
+(seed, epoch): a resumed run sees exactly what the uninterrupted one saw.
+
+    unlabelled   x = {source, reference, rotation, background}
+                 y = {image, features}: the target, {mask}: where it differs from the background
+                 w = {image}: foreground weights
+    joint        that and `labelled.batches`, whose image becomes x["labelled"]
+"""
+
+import pathlib
+
+import tensorflow as tf
+
+from hand_tf.core import manifest, schema
+from hand_tf.data import augmentation, batching
+
+RECORDS_TO_SHUFFLE, TRIPLETS_TO_SHUFFLE, GROUPS_AT_ONCE = 16, 4096, 16
+# What a triplet needs of a record; the parser copies nothing else.
+NEEDED = ("frame", "crops", "backgrounds", "rotations", "intrinsics")
+IMAGES = ("source", "target", "reference", "background")
+
+
+def usable_groups(records, data, subjects, min_frames):
+    """Paths of the shards of each group of `subjects` in which two instants lie `min_frames` apart.
+
+    Raises ValueError if there is none.
+    """
+    frames = {}
+    for row in manifest.read_index(records):
+        frames.setdefault((row["sequence"], row["subject"], row["side"]), []).append(row["frame"])
+    groups = []
+    for group in data.groups:
+        numbers = frames.get((group.sequence, group.subject, group.side), [])
+        if group.subject in subjects and numbers and max(numbers) - min(numbers) >= max(min_frames, 1):
+            groups.append([str(pathlib.Path(records) / shard.file) for shard in group.shards])
+    if not groups:
+        raise ValueError(f"{records}: no group of subjects {', '.join(subjects)} has two instants far enough apart")
+    return groups
+
+
+def _parse_pair(pair):
+    return schema.parse(pair[0], NEEDED), schema.parse(pair[1], NEEDED)
+
+
+def _far_apart(first, second, min_frames):
+    return tf.abs(first["frame"] - second["frame"]) >= max(min_frames, 1)
+
+
+def _draw(now, other, count, seed, same_view_share):
+    """`count` undecoded triplets: source and target from the parsed record `now`, the reference from `other`."""
+    views, other_views = (tf.cast(tf.shape(record["crops"])[0], tf.float32) for record in (now, other))
+    draws = tf.random.stateless_uniform([4, count], seed)
+    i = tf.cast(draws[0] * views, tf.int32)
+    step = 1 + tf.cast(draws[1] * (views - 1), tf.int32)
+    j = tf.where(draws[2] < same_view_share, i, (i + step) % tf.cast(views, tf.int32))
+    k = tf.cast(draws[3] * other_views, tf.int32)
+    from_source, to_target = tf.gather(now["rotations"], i), tf.gather(now["rotations"], j)
+    return {
+        "source": tf.gather(now["crops"], i),
+        "target": tf.gather(now["crops"], j),
+        "reference": tf.gather(other["crops"], k),
+        "background": tf.gather(now["backgrounds"], j),
+        "rotation": tf.matmul(to_target, from_source, transpose_b=True),
+        "intrinsics": tf.gather(now["intrinsics"], i),
+    }
+
+
+def _draw_both(first, second, seed, same_view_share):
+    """Undecoded triplets of a pair of parsed records; each is the other's reference.
+
+    As many as there are views: whatever the rig, a crop that was read serves one or two triplets. Fewer would mean
+    reading what is not used, more would make neighbours in the shuffle buffer alike.
+    """
+    half = (tf.shape(first["crops"])[0] + 1) // 2
+    one = _draw(first, second, half, tf.stack([seed, tf.constant(0, tf.int64)]), same_view_share)
+    two = _draw(second, first, half, tf.stack([seed, tf.constant(1, tf.int64)]), same_view_share)
+    return {name: tf.concat([one[name], two[name]], 0) for name in one}
+
+
+def _triplets_of_group(files, seed, min_frames, same_view_share):
+    """Undecoded triplets of one hand, those of two instants at a time."""
+    files = tf.data.Dataset.from_tensor_slices(files).shuffle(1024, seed)
+    return (
+        files.flat_map(lambda path: tf.data.TFRecordDataset(path, buffer_size=batching.READ_BYTES))
+        .shuffle(RECORDS_TO_SHUFFLE, seed)
+        .batch(2, drop_remainder=True)
+        .map(_parse_pair)
+        .filter(lambda first, second: _far_apart(first, second, min_frames))
+        .enumerate()
+        .map(lambda n, pair: _draw_both(*pair, batching.salted(seed, n), same_view_share))
+    )
+
+
+def _one_pass(groups, min_frames, same_view_share, seed):
+    """One pass over the records of all groups as undecoded triplets; `seed` is a scalar tensor."""
+    # Groups side by side, so that a batch mixes subjects however large the groups are; each is read and drawn from in
+    # a thread of its own.
+    triplets = (
+        tf.data.Dataset.from_tensor_slices(tf.ragged.constant(groups))
+        .enumerate()
+        .shuffle(len(groups), seed)
+        .interleave(
+            lambda n, files: _triplets_of_group(files, batching.salted(seed, n), min_frames, same_view_share),
+            cycle_length=min(len(groups), GROUPS_AT_ONCE),
+            num_parallel_calls=batching.AUTOTUNE,
+            deterministic=True,
+        )
+    )
+    # Shuffled before decoding: a buffer of encoded crops is twelve times smaller.
+    return triplets.unbatch().shuffle(TRIPLETS_TO_SHUFFLE, seed)
+
+
+def undecoded(records, data, subjects, *, count, seed, first_epoch=0, min_time_gap=1.0, same_view_share=0.3):
+    """The stream of triplets, `count` an epoch, their images `IMAGES` still encoded; see `unlabelled`."""
+    min_frames = round(min_time_gap * data.fps)
+    groups = usable_groups(records, data, subjects, min_frames)
+    return batching.epochs(lambda turn: _one_pass(groups, min_frames, same_view_share, turn), count, seed, first_epoch)
+
+
+def unlabelled(
+    records,
+    data,
+    subjects,
+    *,
+    batch_size,
+    steps,
+    seed,
+    first_epoch=0,
+    min_time_gap=1.0,
+    same_view_share=0.3,
+    in_plane_degrees=0.0,
+    scale_jitter=(1.0, 1.0),
+    centre_jitter=0.0,
+    colour_strength=0.0,
+    foreground_weight=6.0,
+    foreground_threshold=0.04,
+    shuffle_rotation=False,
+):
+    """Triplets of novel views, for `pretrain` and the unlabelled half of joint training.
+
+    Args:
+        records: folder of records; `data` its `manifest.Manifest`; `subjects` names to use.
+        batch_size, steps: triplets a batch and batches an epoch.
+        seed, first_epoch: see the module's docstring.
+        min_time_gap: seconds between t and t'.
+        same_view_share: share of triplets with i = j, plain auto-encoding.
+        in_plane_degrees: source, target and reference turn independently by up to this angle (`pretrain_aug`).
+        scale_jitter, centre_jitter: other boxes for the sources; see `augmentation.turn_triplet`.
+        colour_strength: see `augmentation.colour`.
+        foreground_weight: of the pixels in which target and background differ by more than foreground_threshold
+            (of 0..1); the rest weigh 1.
+        shuffle_rotation: control only: gives each triplet the rotation of another one of its batch.
+
+    Returns:
+        A dataset of (x, y, sample_weight); images uint8 [batch, size, size, 3].
+    """
+    stream = undecoded(
+        records,
+        data,
+        subjects,
+        count=batch_size * steps,
+        seed=seed,
+        first_epoch=first_epoch,
+        min_time_gap=min_time_gap,
+        same_view_share=same_view_share,
+    )
+    ones = tf.ones([batch_size, data.crop_size, data.crop_size])  # captured: nobody writes them again
+
+    def to_training(batch, batch_seed):
+        batch = batching.decode(batch, IMAGES, data.crop_size, twins={"target": "source"})
+        if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
+            batch = augmentation.turn_triplet(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
+        if colour_strength:
+            batch = augmentation.colour(batch, IMAGES, batch_seed, colour_strength)
+        if shuffle_rotation:
+            batch = batch | {"rotation": tf.roll(batch["rotation"], 1, 0)}
+        # Choice: most of a crop is background, which the composite gives for free; unweighted, the hand would be a
+        # rounding error of the loss. Never weighted by the predicted mask, which would learn to shrink.
+        mask, weights = augmentation.foreground(
+            batch["target"], batch["background"], foreground_threshold, foreground_weight
+        )
+        x = {name: batch[name] for name in ("source", "reference", "rotation", "background")}
+        y = {"image": batch["target"], "features": batch["target"], "mask": mask[..., None]}
+        return x, y, {"image": weights, "features": ones[:, 0, 0], "mask": ones}
+
+    return batching.batches(stream, to_training, batch_size, seed, first_epoch * steps)
+
+
+def joint(unlabelled_batches, labelled_batches):
+    """Pairs the two streams, so that every batch, and every replica's part of it, holds as many labels as triplets.
+
+    # Paper: Sec. 2.3, random minority oversampling: the labelled stream repeats as often as the other one needs.
+    """
+
+    def merge(triplets, labels):
+        (x, y, w), (label_x, label_y, label_w) = triplets, labels
+        return x | {"labelled": label_x["source"]}, y | label_y, w | label_w
+
+    return batching.ready(tf.data.Dataset.zip(unlabelled_batches, labelled_batches).map(merge))

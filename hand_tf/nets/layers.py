@@ -1,0 +1,213 @@
+"""The layers that Keras does not have.
+
+Notation (rows are points): points `L` [B, N, 3], rotation `R^{i->j} = R_j R_i^T` [B, 3, 3], pose `P` [B, 21, 3] in mm.
+
+    RotatePoints          L_j = L_i (R^{i->j})^T                               (Eq. 1)
+    NormalizePoints       L / sqrt(mean_n |L_n|^2)
+    SplatPoints           M_n(u, v) = exp(-|(u, v) - (x_n, y_n)|^2 / 2 sigma^2), and z_n M_n
+    CompositeBackground   I = alpha * foreground + (1 - alpha) * background
+    NormalizeImage        x = (rgb / 255 - mean) / std
+    UnstandardizePose     P = z * std + mean
+    BatchNorm             batch normalisation whose statistics agree across replicas
+
+Everything is written in `keras.ops`, so it runs on TensorFlow and on JAX; `kernels` holds the one shortcut.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from hand_tf.core.skeleton import NUM_JOINTS
+from hand_tf.nets import kernels
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class RotatePoints(keras.layers.Layer):
+    """Change of view as one matrix product.
+
+    `call([points, rotation])`: points [batch, N, 3], rotation [batch, 3, 3] -> [batch, N, 3].
+    Computed in float32 under every precision policy: a rotation rounded to half precision is none any more.
+    """
+
+    def __init__(self, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+
+    def call(self, inputs):
+        points, rotation = inputs
+        # Paper: Eq. 1
+        return ops.matmul(points, ops.swapaxes(rotation, 1, 2))
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class NormalizePoints(keras.layers.Layer):
+    """Points of unit root-mean-square distance from the origin, [batch, N, 3] -> [batch, N, 3].
+
+    It commutes with every rotation, so Eq. 1 still holds, and it takes away the one freedom that a view change cannot
+    see: overall scale, which otherwise differs between samples by a factor and leaves the decoder to undo it.
+    """
+
+    def __init__(self, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+
+    def call(self, points):
+        mean_square = ops.mean(ops.sum(ops.square(points), axis=-1, keepdims=True), axis=1, keepdims=True)
+        return points * ops.rsqrt(mean_square + 1e-6)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class SplatPoints(keras.layers.Layer):
+    """Draws each point as a soft dot at its place in the picture, and once more times its depth.
+
+    `call(points)`: [batch, N, 3] -> maps [batch, size, size, 2 N]. The square of -`extent`..`extent` in x and y fills
+    the map; x is to the right and y down, as in the virtual camera, whose crops show all views at one metric scale.
+    The dots are Gaussians of `sigma` cells.
+    """
+
+    def __init__(self, size, extent=2.0, sigma=1.0, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.size, self.extent, self.sigma = size, extent, sigma
+
+    def call(self, points):
+        cells = ops.arange(self.size, dtype="float32")
+        x, y, z = (ops.swapaxes(points, 1, 2)[:, axis, None] for axis in range(3))  # [batch, 1, N]
+
+        def near(place):
+            away = place * (self.size / (2 * self.extent)) + (self.size - 1) / 2 - cells[:, None]
+            return ops.exp((-0.5 / self.sigma**2) * ops.square(away))  # [batch, size, N]
+
+        # The points last, as the maps have them: a product of two Gaussians by broadcasting, nothing to transpose.
+        across, down = ops.expand_dims(near(x), 1), near(y)
+        weights = ops.expand_dims(ops.concatenate([down, down * z], axis=-1), 2)  # [batch, size, 1, 2 N]
+        return weights * ops.concatenate([across, across], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.size, self.size, 2 * input_shape[1])
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "extent": self.extent, "sigma": self.sigma}
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class CompositeBackground(keras.layers.Layer):
+    """Lay a decoded foreground over the empty scene.
+
+    `call([foreground, alpha, background])`: RGB [batch, H, W, 3] in 0..1, alpha [batch, H, W, 1] in 0..1, RGB
+    [batch, H, W, 3] in 0..1 -> RGB [batch, H, W, 3] in 0..1. What `alpha` learns is a mask of the hand. Computed in
+    float32, like all that a loss compares.
+    """
+
+    def __init__(self, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+
+    def call(self, inputs):
+        foreground, alpha, background = inputs
+        return background + alpha * (foreground - background)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class NormalizeImage(keras.layers.Layer):
+    """RGB in 0..255, uint8 or float -> what a network eats, in the compute dtype.
+
+    `call(image)`: [batch, H, W, 3] -> [batch, H, W, 3], with ImageNet's mean 0 and standard deviation 1, or in 0..1
+    with `scale_only=True`. Images enter every model as 0..255, so that bytes travel to the accelerator as bytes.
+    """
+
+    def __init__(self, scale_only=False, **kwargs):
+        super().__init__(**kwargs)
+        self.scale_only = scale_only
+
+    def call(self, image):
+        # In float32 until the last step: in bfloat16 the subtraction would round away the darkest bits.
+        image = ops.cast(image, "float32")
+        if self.scale_only:
+            return ops.cast(image / 255.0, self.compute_dtype)
+        # (image / 255 - mean) / std in two passes instead of three.
+        mean, std = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_STD)
+        return ops.cast(image * (1 / (255 * std)) - mean / std, self.compute_dtype)
+
+    def compute_output_spec(self, image):
+        return keras.KerasTensor(image.shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "scale_only": self.scale_only}
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalisation with ResNet's constants, synchronised over the replicas of TensorFlow.
+
+    Without synchronisation the moving statistics of the replicas drift apart under `tf.distribute`. Keras raises on
+    other backends if asked for it; JAX computes over the global batch anyway. So the switch follows the backend and
+    is no part of the configuration: a file written by one backend loads on the other. On one device it is free, and
+    there `kernels.batch_norm` computes the same.
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        synchronized = keras.backend.backend() == "tensorflow"
+        super().__init__(momentum=momentum, epsilon=epsilon, synchronized=synchronized, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        if mask is not None or not kernels.has_batch_norm(inputs):
+            return super().call(inputs, training=training, mask=mask)
+        # One kernel instead of twenty passes over the map: a training step on a CPU takes a tenth less.
+        inputs = ops.cast(inputs, self.compute_dtype)
+        gamma, beta = ops.cast(self.gamma, "float32"), ops.cast(self.beta, "float32")
+        moving = [ops.convert_to_tensor(variable) for variable in (self.moving_mean, self.moving_variance)]
+        if not (training and self.trainable):
+            return kernels.batch_norm(inputs, gamma, beta, self.epsilon, moving)[0]
+        outputs, *statistics = kernels.batch_norm(inputs, gamma, beta, self.epsilon)
+        for variable, before, now in zip((self.moving_mean, self.moving_variance), moving, statistics, strict=True):
+            variable.assign(before * self.momentum + ops.stop_gradient(now) * (1.0 - self.momentum))
+        return outputs
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("synchronized")
+        return config
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class UnstandardizePose(keras.layers.Layer):
+    """Standardised coordinates -> millimetres, with statistics that are saved with the model.
+
+    `call(standardised)`: [batch, 63] -> pose [batch, 21, 3] in mm. `mean` and `std` [21, 3] in mm are weights that no
+    optimizer touches; they start as 0 and 1 and are set by `set_statistics`. A std of zero (the root: it is its own
+    origin) fixes the coordinate to its mean. Computed in float32: bfloat16 resolves no better than 1 mm at 200 mm.
+    """
+
+    def __init__(self, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+
+    def build(self, input_shape):
+        shape = (NUM_JOINTS, 3)
+        if input_shape[-1] != NUM_JOINTS * 3:
+            raise ValueError(f"{self.name}: expected [batch, {NUM_JOINTS * 3}], got {tuple(input_shape)}")
+        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
+        self.std = self.add_weight(shape=shape, initializer="ones", trainable=False, name="std")
+
+    def set_statistics(self, mean, std):
+        """Set the mean and standard deviation [21, 3] (mm) of the labels.
+
+        Raises:
+            ValueError: a shape other than [21, 3], a value that is not finite, or a negative std.
+        """
+        mean, std = np.asarray(mean, "float32"), np.asarray(std, "float32")
+        for name, value in (("mean", mean), ("std", std)):
+            if value.shape != (NUM_JOINTS, 3) or not np.isfinite(value).all():
+                raise ValueError(f"{name}: expected finite [{NUM_JOINTS}, 3], got {value.shape} {value.ravel()[:3]}")
+        if (std < 0).any():
+            raise ValueError(f"std: expected values >= 0, got {std.min()}")
+        if not self.built:
+            self.build((None, NUM_JOINTS * 3))
+        self.mean.assign(mean)
+        self.std.assign(std)
+
+    def call(self, standardised):
+        pose = ops.reshape(standardised, (-1, NUM_JOINTS, 3))
+        return pose * self.std + self.mean
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], NUM_JOINTS, 3)

@@ -1,0 +1,160 @@
+"""The metrics of 3D hand pose: pure functions of `keras.ops` and a thin `keras.metrics.Metric` about three of them.
+
+Notation, per sample: true joints `g_k` and predicted joints `p_k` (mm, relative to the wrist), weights `w_k` in {0, 1}
+(accepted or not), n = sum_k w_k. All 21 joints count, the wrist too.
+
+    MPJPE      1/n sum_k w_k |p_k - g_k|
+    N-MPJPE    MPJPE of s p,  s = max(0, sum_k w_k <p_k, g_k> / sum_k w_k <p_k, p_k>)
+    PA-MPJPE   MPJPE of s R p + t, the similarity with det R = +1 that minimises sum_k w_k |s R p_k + t - g_k|^2
+    PCK(d)     share of the accepted joints with |p_k - g_k| <= d
+    AUC        area under PCK between two distances, divided by their difference
+
+Poses are [batch, 21, 3] in mm, weights [batch, 21]. Joints of weight 0 may hold anything, nan too. A sample without
+any accepted joint gets the error 0 and counts nowhere. All is computed in float32, whatever the precision policy, and
+in sums of products instead of matrix products, which GPUs may round to TF32: a tenth of a millimetre here.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from hand_tf.core.skeleton import ROOT
+
+
+def mpjpe(pose_true, pose_pred, weights=None):
+    """Mean per joint position error: poses [batch, 21, 3] in mm, weights [batch, 21] -> [batch] in mm."""
+    true, pred, weights = _prepare(pose_true, pose_pred, weights)
+    return _mean_distance(true, pred, weights)
+
+
+def n_mpjpe(pose_true, pose_pred, weights=None):
+    """MPJPE after the best scale: poses [batch, 21, 3] in mm, weights [batch, 21] -> [batch] in mm.
+
+    Without the max a pose inverted through its root would score 0. A prediction without extent keeps scale 0.
+    """
+    true, pred, weights = _prepare(pose_true, pose_pred, weights)
+    agreement = ops.sum(weights[..., None] * pred * true, axis=(1, 2))
+    extent = ops.sum(weights[..., None] * pred * pred, axis=(1, 2))
+    scale = ops.maximum(ops.divide_no_nan(agreement, extent), 0.0)
+    return _mean_distance(true, scale[:, None, None] * pred, weights)
+
+
+def pa_mpjpe(pose_true, pose_pred, weights=None):
+    """MPJPE after Procrustes alignment: poses [batch, 21, 3] in mm, weights [batch, 21] -> [batch] in mm."""
+    true, pred, weights = _prepare(pose_true, pose_pred, weights)
+    return _mean_distance(true, procrustes(true, pred, weights), weights)
+
+
+def procrustes(pose_true, pose_pred, weights):
+    """The similarity transform of `pose_pred` that fits `pose_true` best, without reflections.
+
+    Poses [batch, 21, 3], finite, weights [batch, 21] -> [batch, 21, 3]. Umeyama, PAMI 1991.
+    """
+    true_mean, true = _centre(pose_true, weights)
+    _, pred = _centre(pose_pred, weights)
+    covariance = ops.sum((weights[..., None] * pred)[..., :, None] * true[..., None, :], axis=1)
+    u, s, vt = ops.svd(covariance)
+    # A rotation that would have to mirror the hand turns over its thinnest axis instead.
+    handedness = ops.where(ops.det(u) * ops.det(vt) < 0, -1.0, 1.0)
+    signs = ops.stack([ops.ones_like(handedness), ops.ones_like(handedness), handedness], axis=-1)
+    rotation = ops.sum(u[:, :, None, :] * signs[:, None, None, :] * ops.swapaxes(vt, 1, 2)[:, None, :, :], axis=-1)
+    extent = ops.sum(weights[..., None] * pred * pred, axis=(1, 2))
+    scale = ops.divide_no_nan(ops.sum(s * signs, axis=-1), extent)
+    turned = ops.sum(pred[..., :, None] * rotation[:, None, :, :], axis=-2)
+    return scale[:, None, None] * turned + true_mean
+
+
+def pck(pose_true, pose_pred, weights, thresholds):
+    """Share of the accepted joints of all samples within each distance.
+
+    Poses [batch, 21, 3] in mm, weights [batch, 21], thresholds [T] in mm -> [T]; 0 if no joint is accepted.
+    """
+    true, pred, weights = _prepare(pose_true, pose_pred, weights)
+    distances = _distances(true, pred)
+    # One threshold at a time: [batch, 21, T] would not fit for a whole test set.
+    within = [ops.sum(weights * ops.cast(distances <= float(d), "float32")) for d in thresholds]
+    return ops.divide_no_nan(ops.stack(within), ops.sum(weights))
+
+
+def auc(thresholds, curve, low, high):
+    """Normalised area under a PCK curve, by trapezoids: 1 if every joint lies within `low` mm.
+
+    Args:
+        thresholds: [T] in mm, increasing.
+        curve: [T], the PCK at the thresholds; linear between them.
+        low, high: the range in mm.
+
+    Raises:
+        ValueError: the range is empty or leaves the thresholds.
+    """
+    thresholds, curve = np.asarray(thresholds, "float64"), np.asarray(curve, "float64")
+    if not thresholds[0] <= low < high <= thresholds[-1]:
+        raise ValueError(f"auc: expected {thresholds[0]} <= low < high <= {thresholds[-1]}, got {low} and {high}")
+    inside = thresholds[(thresholds > low) & (thresholds < high)]
+    distances = np.concatenate([[low], inside, [high]])
+    return float(np.trapezoid(np.interp(distances, thresholds, curve), distances) / (high - low))
+
+
+def _prepare(pose_true, pose_pred, weights):
+    """Both poses as float32 about their roots, with zeros at joints of weight 0, and the weights [batch, 21]."""
+    true, pred = ops.cast(pose_true, "float32"), ops.cast(pose_pred, "float32")
+    weights = ops.ones_like(true[..., 0]) if weights is None else ops.cast(weights, "float32")
+    accepted = weights[..., None] > 0
+    # `where`, not a product: 0 * nan is nan.
+    true, pred = (ops.where(accepted, pose, 0.0) for pose in (true, pred))
+    return true - true[:, ROOT : ROOT + 1], pred - pred[:, ROOT : ROOT + 1], weights
+
+
+def _distances(true, pred):
+    return ops.sqrt(ops.sum(ops.square(pred - true), axis=-1))
+
+
+def _mean_distance(true, pred, weights):
+    return ops.divide_no_nan(ops.sum(weights * _distances(true, pred), axis=-1), ops.sum(weights, axis=-1))
+
+
+def _centre(pose, weights):
+    total = ops.sum(weights[..., None] * pose, axis=1, keepdims=True)
+    mean = ops.divide_no_nan(total, ops.sum(weights, axis=1)[:, None, None])
+    return mean, pose - mean
+
+
+def _is_labelled(weights):
+    """1 for a sample with any accepted joint, else 0: weights [batch, 21] -> [batch], None -> None."""
+    return None if weights is None else ops.cast(ops.any(ops.cast(weights, "float32") > 0, axis=-1), "float32")
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class MPJPE(keras.metrics.Mean):
+    """Mean of `mpjpe` over the samples with any accepted joint; poses in mm, sample_weight [batch, 21].
+
+    Padding a batch with samples of weight 0 changes nothing, so the last batch of a data set is exact.
+    """
+
+    def __init__(self, name="mpjpe", dtype="float32"):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(mpjpe(y_true, y_pred, sample_weight), _is_labelled(sample_weight))
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class NMPJPE(keras.metrics.Mean):
+    """Mean of `n_mpjpe` over the samples with any accepted joint; poses in mm, sample_weight [batch, 21]."""
+
+    def __init__(self, name="n_mpjpe", dtype="float32"):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(n_mpjpe(y_true, y_pred, sample_weight), _is_labelled(sample_weight))
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class PAMPJPE(keras.metrics.Mean):
+    """Mean of `pa_mpjpe` over the samples with any accepted joint; poses in mm, sample_weight [batch, 21]."""
+
+    def __init__(self, name="pa_mpjpe", dtype="float32"):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(pa_mpjpe(y_true, y_pred, sample_weight), _is_labelled(sample_weight))

@@ -1,0 +1,163 @@
+"""The losses: pure functions of `keras.ops` and a thin `keras.losses.Loss` about each.
+
+Notation: target `I` and image `I'` [B, H, W, 3], feature maps `f_l`, pose `P` and `P'` [B, 21, 3] in mm, sigma the
+standard deviation [21, 3] of the labels.
+
+    PixelL1     |I - I'|, mean over channels                            [B, H, W]   (Eq. 2)
+    MaskBCE     -m log m' - (1 - m) log(1 - m'), m from |I - B|         [B, H, W]   (ours)
+    FeatureL1   mean_l mean |f_l(I) - f_l(I')|                          [B]         (Eq. 3)
+    PoseMSE     |(P - P') / sigma|^2, mean over x, y, z                 [B, 21]     (Eq. 4)
+
+Targets are RGB in 0..255 (the bytes of the record, cast here), predicted images are RGB in 0..1. Each function keeps
+the axes that `sample_weight` weights, and the weight must have exactly these axes: Keras would broadcast [B] against
+[B, H, W] along the *width* and say nothing. All is computed in float32, whatever the precision policy.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from hand_tf.core.skeleton import NUM_JOINTS
+
+
+def pixel_l1(target, image):
+    """Mean absolute difference over channels: target [batch, H, W, 3] in 0..255, image in 0..1 -> [batch, H, W]."""
+    # Paper: Eq. 2
+    return ops.mean(ops.abs(_unit_range(target) - ops.cast(image, "float32")), axis=-1)
+
+
+def feature_l1(target, image, feature_model):
+    """Mean absolute difference of feature maps, all maps counting alike, whatever their size.
+
+    target [batch, H, W, 3] in 0..255, image [batch, H, W, 3] in 0..1 -> [batch]. `feature_model` takes RGB in 0..1
+    and returns a list of maps (`resnet.feature_model`); it runs in inference mode: batch statistics would subtract
+    just those errors in colour and contrast that the loss should see.
+    """
+    wanted = feature_model(_unit_range(target), training=False)
+    found = feature_model(ops.cast(image, "float32"), training=False)
+    # Paper: Eq. 3
+    # Choice: the mean over {stem after ReLU, layer1, layer2}.
+    differences = [
+        ops.mean(ops.abs(ops.stop_gradient(ops.cast(a, "float32")) - ops.cast(b, "float32")), axis=(1, 2, 3))
+        for a, b in zip(wanted, found, strict=True)
+    ]
+    return sum(differences) / len(differences)
+
+
+def mask_bce(target, mask):
+    """Binary cross-entropy of the mask, target and mask [batch, H, W, 1] in 0..1 -> [batch, H, W].
+
+    # Choice: ours. The target is where the picture differs from the empty scene, which nobody annotated. A silhouette
+    # says where the hand is in the novel view whatever its colour and light, so it teaches geometry first.
+    """
+    return ops.mean(ops.binary_crossentropy(ops.cast(target, "float32"), ops.cast(mask, "float32")), axis=-1)
+
+
+def pose_mse(pose_true, pose_pred, std):
+    """Mean squared error of standardised coordinates: poses [batch, 21, 3] in mm, std [21, 3] in mm -> [batch, 21].
+
+    A coordinate that never varies (std 0: the root) counts 0. Unaccepted joints are for the caller to weight with 0;
+    their coordinates must still be finite, because 0 * nan is nan.
+    """
+    std = ops.cast(std, "float32")
+    inverse = ops.where(std > 0, 1.0 / ops.where(std > 0, std, 1.0), 0.0)
+    difference = ops.cast(pose_true, "float32") - ops.cast(pose_pred, "float32")
+    # Paper: Eq. 4
+    # Choice: per standardised coordinate, so that a finger tip counts no more than a knuckle.
+    return ops.mean(ops.square(difference * inverse), axis=-1)
+
+
+def _unit_range(target):
+    return ops.cast(target, "float32") / 255.0
+
+
+def _check_weight(loss, sample_weight, axes):
+    if sample_weight is not None and tuple(sample_weight.shape[1:]) != tuple(axes):
+        expected = ", ".join(["batch", *map(str, axes)])
+        raise ValueError(f"{loss.name}: sample_weight must be [{expected}], got {tuple(sample_weight.shape)}")
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class PixelL1(keras.losses.Loss):
+    """`pixel_l1` as a loss; `sample_weight` [batch, H, W] may stress the foreground.
+
+    The sum of the weighted differences is divided by the number of pixels, not by the sum of the weights.
+    """
+
+    def __init__(self, name="pixel_l1", reduction="sum_over_batch_size"):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        _check_weight(self, sample_weight, y_pred.shape[1:3])
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true, y_pred):
+        return pixel_l1(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class MaskBCE(keras.losses.Loss):
+    """`mask_bce` as a loss; `sample_weight` [batch, H, W]."""
+
+    def __init__(self, name="mask_bce", reduction="sum_over_batch_size"):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        _check_weight(self, sample_weight, y_pred.shape[1:3])
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true, y_pred):
+        return mask_bce(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class FeatureL1(keras.losses.Loss):
+    """`feature_l1` as a loss; `sample_weight` [batch].
+
+    It owns the feature network, which therefore is no part of the trained model or of its file. A model compiled with
+    this loss is loaded with `compile=False` and compiled again.
+    """
+
+    def __init__(self, feature_model, name="feature_l1", reduction="sum_over_batch_size"):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+        self.feature_model = feature_model
+        self.feature_model.trainable = False
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        _check_weight(self, sample_weight, ())
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true, y_pred):
+        return feature_l1(y_true, y_pred, self.feature_model)
+
+    @classmethod
+    def from_config(cls, config):
+        raise ValueError(
+            f"{config['name']}: the feature network is not in the file; load with compile=False and compile again"
+        )
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class PoseMSE(keras.losses.Loss):
+    """`pose_mse` as a loss; `sample_weight` [batch, 21] is 1 for accepted joints and 0 for all others.
+
+    Choice: the sum is divided by the sum of the weights. Keras' default would divide by batch * 21 and so halve the
+    loss of a batch whose other half is unlabelled: lambda_F would mean another thing in every regime. A batch
+    without any label gives 0.
+    """
+
+    def __init__(self, std, name="pose_mse", reduction="mean_with_sample_weight"):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+        self.std = np.asarray(std, "float32")
+        if self.std.shape != (NUM_JOINTS, 3):
+            raise ValueError(f"{name}: std must be [{NUM_JOINTS}, 3], got {self.std.shape}")
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        _check_weight(self, sample_weight, (NUM_JOINTS,))
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true, y_pred):
+        return pose_mse(y_true, y_pred, self.std)
+
+    def get_config(self):
+        return {**super().get_config(), "std": self.std.tolist()}

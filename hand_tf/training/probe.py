@@ -1,0 +1,80 @@
+"""The pose probe: how much pose lies in the points, read out by ridge regression.
+
+Fits `pose = [points, 1] W` on some subjects and measures N-MPJPE on others. It trains nothing, so it can be logged
+while an encoder learns without labels. The regression sees neither pictures nor labels of the subjects it is measured
+on, and the final test's subjects stay untouched. Two references
+stand beside it: the mean pose of the fit subjects, and the same probe on the encoder before training.
+"""
+
+import keras
+import numpy as np
+
+from hand_tf.core import schema
+from hand_tf.nets import metrics
+
+# Ridge strengths tried, relative to the mean eigenvalue of the points' covariance.
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+def decode(labels):
+    """Adds `images` [n, size, size, 3] uint8 to the labels and drops samples that miss a joint."""
+    whole = np.flatnonzero((labels["pose_weight"] > 0).all(-1))
+    images = [schema.decode_image(labels["source"][i]).numpy() for i in whole]
+    return {name: value[whole] for name, value in labels.items()} | {"images": np.stack(images)}
+
+
+def _solve(points, pose, strength):
+    """Weights [d + 1, 63] of a ridge regression with an unpenalised intercept, points [n, d], pose [n, 63]."""
+    mean_x, mean_y = points.mean(0), pose.mean(0)
+    x, y = points - mean_x, pose - mean_y
+    covariance = x.T @ x / len(x)
+    ridge = strength * np.trace(covariance) / len(covariance) + 1e-12
+    weights = np.linalg.solve(covariance + ridge * np.eye(len(covariance)), x.T @ y / len(x))
+    return np.vstack([weights, mean_y - mean_x @ weights])
+
+
+def _error(weights, points, pose):
+    predicted = np.hstack([points, np.ones((len(points), 1))]) @ weights
+    shape = (-1, 21, 3)
+    found, true = predicted.reshape(shape).astype("float32"), pose.reshape(shape).astype("float32")
+    return float(np.mean(keras.ops.convert_to_numpy(metrics.n_mpjpe(true, found, np.ones(true.shape[:2], "float32")))))
+
+
+def ridge(points, pose, groups, test_points, test_pose):
+    """N-MPJPE (mm) on the test set of a ridge regression.
+
+    The strength is chosen on one subject left out of the fit set, never on the test set.
+
+    Args:
+        points: [n, N, 3]; pose: [n, 21, 3] mm; groups: [n] subject of each sample.
+        test_points, test_pose: of the test subjects.
+    """
+    x, y = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (points, pose))
+    test_x, test_y = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (test_points, test_pose))
+    groups = np.asarray(groups)
+    held_out = groups == np.unique(groups)[-1]
+    if held_out.all():
+        held_out = np.arange(len(x)) % 5 == 0
+    trials = [_error(_solve(x[~held_out], y[~held_out], s), x[held_out], y[held_out]) for s in STRENGTHS]
+    return _error(_solve(x, y, STRENGTHS[int(np.argmin(trials))]), test_x, test_y)
+
+
+def mean_pose(pose, test_pose):
+    """N-MPJPE (mm) on the test set of always predicting the mean pose of the fit set."""
+    y, test_y = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (pose, test_pose))
+    return _error(np.vstack([np.zeros((1, y.shape[1])), y.mean(0)]), np.zeros((len(test_y), 1)), test_y)
+
+
+def points_of(encoder, images, batch_size=256):
+    """The encoder's points [n, N, 3] of `images` [n, size, size, 3] uint8.
+
+    Called layer by layer: a compiled `predict` would take longer to trace than it saves.
+    """
+    batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+    return np.concatenate([keras.ops.convert_to_numpy(encoder(b, training=False)["points"]) for b in batches])
+
+
+def measure(encoder, fit, test):
+    """The probe's N-MPJPE (mm) of an encoder; `fit` and `test` from `decode`."""
+    points = [points_of(encoder, part["images"]) for part in (fit, test)]
+    return ridge(points[0], fit["pose"], fit["subject"], points[1], test["pose"])

@@ -1,0 +1,45 @@
+"""The regimes of training (Paper: Sec. 3.2), as data.
+
+A regime says which sub-models train, which are frozen, which streams it reads and whether it starts from an earlier
+run. `wire` turns that into one model, `losses` into the losses of its outputs. `pretrain_aug` is `pretrain` with
+in-plane rotations and therefore a flagfile, not a regime.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Regime:
+    """Which of the sub-models `encoder`, `decoder`, `pose_head` train or are frozen, and from what."""
+
+    name: str
+    trained: tuple[str, ...]
+    frozen: tuple[str, ...] = ()
+    unlabelled: bool = False
+    labelled: bool = False
+    needs_init: bool = False
+
+    @property
+    def parts(self):
+        """Names of all sub-models that the regime uses."""
+        return self.trained + self.frozen
+
+
+REGIMES = {
+    regime.name: regime
+    for regime in (
+        Regime("supervised", trained=("encoder", "pose_head"), labelled=True),
+        Regime("pretrain", trained=("encoder", "decoder"), unlabelled=True),
+        Regime("pose_head", trained=("pose_head",), frozen=("encoder",), labelled=True, needs_init=True),
+        Regime("semi_supervised", trained=("encoder", "decoder", "pose_head"), unlabelled=True, labelled=True),
+        Regime("finetune", trained=("encoder", "pose_head"), labelled=True, needs_init=True),
+        # Ours: keeps the novel views while the labels come in, so that few labels cannot pull the points apart.
+        Regime(
+            "finetune_joint",
+            trained=("encoder", "decoder", "pose_head"),
+            unlabelled=True,
+            labelled=True,
+            needs_init=True,
+        ),
+    )
+}

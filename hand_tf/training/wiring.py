@@ -1,0 +1,40 @@
+"""A regime as Keras sees it: one model out of its sub-models, and the losses of that model's outputs."""
+
+from hand_tf.nets import models
+from hand_tf.training import losses
+
+
+def wire(regime, parts, latent_dropout=0.0):
+    """The model that `regime` trains, out of `parts`, its sub-models by name; freezes what is to be frozen."""
+    for name in regime.parts:
+        parts[name].trainable = name not in regime.frozen
+    # Nothing asks for the appearance where there are no novel views; left trainable, it would have no gradient.
+    parts["encoder"].get_layer("appearance_dense").trainable = regime.unlabelled
+    if regime.unlabelled and regime.labelled:
+        return models.joint(parts["encoder"], parts["decoder"], parts["pose_head"], latent_dropout)
+    if regime.unlabelled:
+        return models.novel_view(parts["encoder"], parts["decoder"], latent_dropout)
+    return models.pose_estimator(parts["encoder"], parts["pose_head"], frozen_encoder="encoder" in regime.frozen)
+
+
+def compiled_losses(
+    regime, *, pixel_weight=1.0, mask_weight=0.0, feature_weight=1.0, pose_weight=1.0, feature_model=None, pose_std=None
+):
+    """Losses and their weights for the outputs of `wire`: (losses, weights), two dicts by output name.
+
+    Args:
+        pixel_weight, feature_weight, pose_weight: weights of Eq. 2, Eq. 3 (w_f) and Eq. 4 (lambda_F).
+        mask_weight: of the mask against |target - background|; 0 leaves it out. Needs a compositing decoder.
+        feature_model: from `resnet.feature_model`; None leaves the feature loss out.
+        pose_std: standard deviation [21, 3] mm of the labels; needed where the regime has labels.
+    """
+    chosen, weights = {}, {}
+    if regime.unlabelled:
+        chosen["image"], weights["image"] = losses.PixelL1(), pixel_weight
+        if mask_weight:
+            chosen["mask"], weights["mask"] = losses.MaskBCE(), mask_weight
+        if feature_model is not None:
+            chosen["features"], weights["features"] = losses.FeatureL1(feature_model), feature_weight
+    if regime.labelled:
+        chosen["pose"], weights["pose"] = losses.PoseMSE(pose_std), pose_weight
+    return chosen, weights

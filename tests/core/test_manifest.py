@@ -1,0 +1,280 @@
+"""Records on disk: what is written comes back, and a folder that is not whole is refused."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hand_tf.core import atomic, manifest, schema
+
+
+def record(views=3, **changes):
+    """A record as `schema.encode` takes it, every value different."""
+    generator = np.random.default_rng(views)
+    return {
+        "key": "pose1/S0/left/00000012",
+        "sequence": "pose1",
+        "subject": "S0",
+        "side": "left",
+        "frame": 12,
+        "mirrored": 1,
+        "cameras": [f"00_{i:02d}" for i in range(views)],
+        "crops": [bytes([0, 255, i]) for i in range(views)],
+        "backgrounds": [b"background %d" % i for i in range(views)],
+        "rotations": generator.normal(size=(views, 3, 3)),
+        "intrinsics": generator.normal(size=(views, 3, 3)),
+        "camera_centres": generator.normal(size=(views, 3)),
+        "joints": generator.normal(size=(21, 3)),
+        "joint_validity": generator.integers(0, 2, 21).astype(float),
+    } | changes
+
+
+# --- schema ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("views", [2, 3, 31])
+def test_a_record_comes_back_as_it_was(views):
+    original = record(views)
+    parsed = schema.parse(schema.encode(original))
+    assert parsed.keys() == original.keys() == schema.FEATURES.keys()
+    for name, value in original.items():
+        if name in ("key", "sequence", "subject", "side"):
+            assert parsed[name].numpy().decode() == value
+        elif name in ("cameras", "crops", "backgrounds"):
+            expected = [item.encode() if isinstance(item, str) else item for item in value]
+            assert parsed[name].numpy().tolist() == expected
+        else:
+            assert parsed[name].shape == np.shape(value)
+            np.testing.assert_allclose(parsed[name], value, rtol=1e-6)
+
+
+def test_what_agrees_per_view_is_the_schemas_variable_length():
+    variable = {n for n, spec in schema.FEATURES.items() if isinstance(spec, tf.io.FixedLenSequenceFeature)}
+    assert set(schema.PER_VIEW) == variable
+
+
+def test_equal_records_give_equal_bytes():
+    backwards = dict(reversed(record().items()))
+    assert schema.encode(record()) == schema.encode(backwards)
+
+
+def test_wrong_fields_are_refused():
+    missing = {name: value for name, value in record().items() if name != "camera_centres"}
+    for wrong in (missing, record() | {"colour": 1}):
+        with pytest.raises(ValueError, match=r"record has fields .*, expected .*camera_centres"):
+            schema.encode(wrong)
+
+
+@pytest.mark.parametrize("name", schema.PER_VIEW)
+def test_views_that_do_not_agree_in_number_are_refused(name):
+    wrong = record() | {name: record()[name][:-1]}
+    with pytest.raises(ValueError, match=f"pose1/S0/left/00000012: one entry a view expected, got .*'{name}': 2"):
+        schema.encode(wrong)
+
+
+def test_joints_of_another_number_cannot_be_read():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="joints"):
+        schema.parse(schema.encode(record(joints=np.zeros((20, 3)))))
+
+
+def test_keys_are_unique_and_sort_by_time():
+    keys = [schema.record_key("pose1", "S0", side, frame) for side in ("left", "right") for frame in (2, 10, 48683)]
+    assert len(set(keys)) == len(keys) and keys == sorted(keys)
+
+
+def test_shards_hold_their_records_in_order(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    serialized = [schema.encode(record(frame=frame)) for frame in (5, 3, 9)]
+    schema.write_shard(path, serialized)
+    assert [item.numpy() for item in tf.data.TFRecordDataset(str(path))] == serialized
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tfrecord"]
+
+
+def test_a_shard_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    schema.write_shard(path, [b"old"])
+
+    def fails():
+        yield b"new"
+        assert not path.exists() or path.read_bytes() == before
+        raise RuntimeError("power cut")
+
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError, match="power cut"):
+        schema.write_shard(path, fails())
+    assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["a.tfrecord"]
+
+
+# --- manifest -------------------------------------------------------------------------------------------------------
+
+
+def rows(subject, side, shard, frames, labelled=True):
+    return [
+        {
+            "key": schema.record_key("pose1", subject, side, frame),
+            "shard": shard,
+            "sequence": "pose1",
+            "subject": subject,
+            "side": side,
+            "frame": frame,
+            "cameras": ["00_00", "00_17"],
+            "labelled": labelled,
+        }
+        for frame in frames
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A records folder of two groups and three shards, with its manifest and index."""
+    index, groups = [], []
+    for subject, shard_frames in (("S10", [(4, 2), (9,)]), ("S2", [(7, 1)])):
+        shards = []
+        for number, frames in enumerate(shard_frames):
+            name = f"pose1.{subject}.{number}.tfrecord"
+            schema.write_shard(tmp_path / name, [schema.encode(record(frame=frame)) for frame in frames])
+            shards.append(manifest.describe_shard(tmp_path / name, len(frames)))
+            index += rows(subject, "right", name, frames, labelled=subject == "S2")
+        count = sum(shard.records for shard in shards)
+        labelled = count if subject == "S2" else 0
+        groups.append(manifest.Group("pose1", subject, "right", count, 2 * count, labelled, tuple(shards)))
+    manifest.write(tmp_path, content(tuple(groups)), index)
+    return tmp_path
+
+
+def content(groups):
+    return manifest.Manifest(
+        schema_version=1,
+        crop_size=64,
+        fps=29.97,
+        cameras={"pose1": ["00_00", "00_17"]},
+        build_flags={"crop_size": 64, "margin": 1.3, "hands": "both"},
+        report={"records": 5},
+        index_sha256="",
+        groups=groups,
+    )
+
+
+def shard_path(folder):
+    return folder / "pose1.S10.0.tfrecord"
+
+
+def test_a_manifest_comes_back_as_it_was(folder):
+    found = manifest.load(folder, 1)
+    assert dataclasses.replace(found, index_sha256="") == content(found.groups)
+    assert [(g.subject, g.records, g.crops, g.labelled) for g in found.groups] == [("S10", 3, 6, 0), ("S2", 2, 4, 2)]
+    assert [shard.records for shard in found.groups[0].shards] == [2, 1]
+    assert found.groups[0].shards[0].bytes == shard_path(folder).stat().st_size
+    assert found.subjects == ["S2", "S10"]  # by number, not by letter
+    assert manifest.damaged(folder, found) == []
+
+
+def test_the_index_comes_back_as_it_was(folder):
+    found = manifest.read_index(folder)
+    assert [row["frame"] for row in found] == [4, 2, 9, 7, 1]
+    assert [row["labelled"] for row in found] == [False, False, False, True, True]
+    assert found[0] == rows("S10", "right", "pose1.S10.0.tfrecord", [4], False)[0] | {"cameras": ("00_00", "00_17")}
+
+
+def test_a_folder_without_manifest_is_unfinished(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"manifest\.json: no manifest; is this a finished folder"):
+        manifest.load(tmp_path, 1)
+    with pytest.raises(FileNotFoundError, match=r"index\.csv: the index is missing"):
+        manifest.read_index(tmp_path)
+
+
+def test_another_schema_version_is_refused(folder):
+    with pytest.raises(ValueError, match=r"manifest\.json: schema_version is 1, this code reads 2; build again"):
+        manifest.load(folder, 2)
+
+
+def test_a_missing_shard_is_refused(folder):
+    shard_path(folder).unlink()
+    with pytest.raises(FileNotFoundError, match=r"pose1\.S10\.0\.tfrecord: .* it is not there"):
+        manifest.load(folder, 1)
+
+
+def test_a_shard_cut_short_is_refused(folder):
+    whole = shard_path(folder).read_bytes()
+    shard_path(folder).write_bytes(whole[:-7])
+    sizes = rf"{len(whole) - 7} bytes, the manifest says {len(whole)}"
+    with pytest.raises(ValueError, match=rf"pose1\.S10\.0\.tfrecord: {sizes}"):
+        manifest.load(folder, 1)
+
+
+def test_a_flipped_bit_is_found(folder):
+    found = manifest.load(folder, 1)
+    for name in ("pose1.S10.1.tfrecord", manifest.INDEX):
+        data = bytearray((folder / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / name).write_bytes(data)
+        if name != manifest.INDEX:
+            assert manifest.load(folder, 1) == found  # the size alone does not tell
+    assert sorted(manifest.damaged(folder, found)) == [manifest.INDEX, "pose1.S10.1.tfrecord"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"3", b'{"schema_version": 1}', b"\xff\xfe\x00binary"],
+    ids=["empty", "cut", "list", "number", "fields", "binary"],
+)
+def test_what_is_no_manifest_is_refused_by_name(folder, data):
+    (folder / manifest.MANIFEST).write_bytes(data)
+    with pytest.raises(ValueError, match=r"manifest\.json: not a manifest of this project"):
+        manifest.load(folder, 1)
+
+
+def test_unknown_and_missing_fields_are_refused(folder):
+    data = json.loads((folder / manifest.MANIFEST).read_text())
+    for wrong in (data | {"colour": 1}, {name: value for name, value in data.items() if name != "fps"}):
+        (folder / manifest.MANIFEST).write_text(json.dumps(wrong))
+        with pytest.raises(ValueError, match="not a manifest of this project"):
+            manifest.load(folder, 1)
+
+
+def test_another_table_is_no_index(folder):
+    (folder / manifest.INDEX).write_text("key,frame\npose1/S0/right/00000000,0\n")
+    with pytest.raises(ValueError, match=r"index\.csv: columns \('key', 'frame'\), expected"):
+        manifest.read_index(folder)
+
+
+def test_an_index_cut_short_is_refused(folder):
+    whole = (folder / manifest.INDEX).read_text()
+    (folder / manifest.INDEX).write_text(whole[: whole.rindex(",right")])
+    with pytest.raises(ValueError, match=r"index\.csv"):
+        manifest.read_index(folder)
+
+
+def test_a_write_that_fails_leaves_the_old_files(folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    found = manifest.load(folder, 1)
+    with pytest.raises(ValueError, match="colour"):
+        manifest.write(folder, found, [row | {"colour": 1} for row in manifest.read_index(folder)])
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_the_manifest_is_written_last(folder, monkeypatch):
+    found, index = manifest.load(folder, 1), manifest.read_index(folder)
+    (folder / manifest.MANIFEST).unlink()
+    replaced = []
+
+    def replace(source, target, original=manifest.os.replace):
+        replaced.append((str(source).removesuffix(".partial") == str(target), getattr(target, "name", target)))
+        original(source, target)
+
+    monkeypatch.setattr(manifest.os, "replace", replace)
+    manifest.write(folder, found, index)
+    assert replaced == [(True, manifest.INDEX), (True, manifest.MANIFEST)]
+    assert manifest.load(folder, 1) == found and not list(folder.glob("*.partial"))
+
+
+def test_write_text_replaces_whole_files(tmp_path):
+    path = tmp_path / "a.txt"
+    atomic.write_text(path, "before")
+    with pytest.raises(TypeError):
+        atomic.write_text(path, b"bytes are no text")
+    assert path.read_text() == "before"
+    atomic.write_text(path, "später")
+    assert path.read_bytes() == "später".encode()

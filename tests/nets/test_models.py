@@ -1,0 +1,153 @@
+"""Wirings are compared with the same parts called by hand; runs on TensorFlow and on JAX."""
+
+import keras
+import numpy as np
+import pytest
+
+from hand_tf.nets import models, resnet
+from hand_tf.training import losses, regimes, wiring
+
+SIZE, POINTS, LOOK, BATCH = 32, 8, 4, 3
+
+
+@pytest.fixture(scope="module")
+def parts():
+    latent = {"num_points": POINTS, "appearance_size": LOOK}
+    return {
+        "encoder": models.encoder(SIZE, width=4, **latent),
+        "decoder": models.decoder(SIZE, width=4, **latent),
+        "pose_head": models.pose_head(POINTS, width=16),
+    }
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    names = ("source", "reference", "background", "labelled", "target")
+    images = {name: rng.integers(0, 256, (BATCH, SIZE, SIZE, 3)).astype("uint8") for name in names}
+    rotation = np.stack([np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(BATCH)])
+    return images | {"rotation": rotation.astype("float32"), "pose": rng.normal(size=(BATCH, 21, 3)).astype("float32")}
+
+
+def _array(x):
+    return keras.ops.convert_to_numpy(x)
+
+
+def _tensors(inputs):
+    return {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
+
+
+def _inputs(model, batch):
+    return _tensors({name: batch[name] for name in model.input})
+
+
+def test_novel_view_takes_points_of_the_source_and_appearance_of_the_reference(parts, batch):
+    model = wiring.wire(regimes.REGIMES["pretrain"], parts)
+    points = _array(parts["encoder"](batch["source"], training=False)["points"])
+    look = parts["encoder"](batch["reference"], training=False)["appearance"]
+    turned = np.einsum("bij,bnj->bni", batch["rotation"], points).astype("float32")
+    inputs = {"points": turned, "appearance": look, "background": batch["background"]}
+    by_hand = parts["decoder"](_tensors(inputs), training=False)
+    found = model(_inputs(model, batch), training=False)
+    np.testing.assert_allclose(_array(found["image"]), _array(by_hand["image"]), atol=1e-5)
+    np.testing.assert_array_equal(_array(found["image"]), _array(found["features"]))
+
+
+def test_image_is_foreground_where_the_mask_is_one_and_background_where_it_is_zero(parts, batch):
+    decoder = parts["decoder"]
+    inputs = {
+        "points": np.zeros((BATCH, POINTS, 3), "float32"),
+        "appearance": np.zeros((BATCH, LOOK), "float32"),
+        "background": batch["background"],
+    }
+    mask_layer = decoder.get_layer("mask")
+    before = [_array(w) for w in mask_layer.get_weights()]
+    mask_layer.set_weights([np.zeros_like(before[0]), np.full_like(before[1], -100)])
+    image = _array(decoder(inputs, training=False)["image"])
+    np.testing.assert_allclose(image, batch["background"] / 255.0, atol=1e-6)
+    mask_layer.set_weights([np.zeros_like(before[0]), np.full_like(before[1], 100)])
+    black = decoder(inputs | {"background": np.zeros_like(batch["background"])}, training=False)["image"]
+    np.testing.assert_allclose(_array(decoder(inputs, training=False)["image"]), _array(black), atol=1e-6)
+    mask_layer.set_weights(before)
+
+
+def test_points_have_unit_scale_and_the_head_answers_in_the_statistics_it_was_given(parts, batch):
+    points = _array(parts["encoder"](batch["source"], training=False)["points"])
+    np.testing.assert_allclose((points**2).sum(-1).mean(-1), 1, atol=1e-3)
+    head = models.pose_head(POINTS, width=16)
+    mean = np.random.default_rng(1).normal(size=(21, 3)) * 50
+    head.get_layer("pose").set_statistics(mean, np.zeros((21, 3)))
+    np.testing.assert_allclose(_array(head(points)["pose"]), np.tile(mean, (BATCH, 1, 1)), rtol=1e-5)
+
+
+def test_without_composite_there_is_no_mask_but_the_background_matters(batch):
+    decoder = models.decoder(SIZE, width=4, num_points=POINTS, appearance_size=LOOK, composite=False)
+    inputs = {
+        "points": np.ones((BATCH, POINTS, 3), "float32"),
+        "appearance": np.ones((BATCH, LOOK), "float32"),
+        "background": batch["background"],
+    }
+    found = decoder(inputs, training=False)
+    assert set(found) == {"image"}
+    other = decoder(inputs | {"background": 255 - batch["background"]}, training=False)
+    assert np.abs(_array(found["image"]) - _array(other["image"])).max() > 1e-4
+
+
+def _compile(regime, parts):
+    model = wiring.wire(regime, parts)
+    feature_model = resnet.feature_model(SIZE, "random") if regime.unlabelled else None
+    chosen, weights = wiring.compiled_losses(
+        regime, mask_weight=1.0, feature_model=feature_model, pose_std=np.ones((21, 3))
+    )
+    model.compile(keras.optimizers.Adam(1e-3), chosen, weights)
+    return model
+
+
+# JAX compiles a training step for half a minute; the joint wiring holds all the others.
+STEPS = list(regimes.REGIMES) if keras.backend.backend() == "tensorflow" else ["semi_supervised"]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_trains_what_the_regime_names_and_nothing_else(name, parts, batch):
+    regime = regimes.REGIMES[name]
+    model = _compile(regime, parts)
+    before = {part: [_array(v) for v in model_.variables] for part, model_ in parts.items()}
+    mask = np.zeros((BATCH, SIZE, SIZE, 1), bool)
+    y = {"image": batch["target"], "features": batch["target"], "pose": batch["pose"], "mask": mask}
+    weight = {
+        "image": np.ones((BATCH, SIZE, SIZE), "float32"),
+        "features": np.ones(BATCH, "float32"),
+        "mask": np.ones((BATCH, SIZE, SIZE), "float32"),
+        "pose": np.ones((BATCH, 21), "float32"),
+    }
+    outputs = [output for output in y if output in model.output]
+    logs = model.train_on_batch(
+        _inputs(model, batch), {o: y[o] for o in outputs}, {o: weight[o] for o in outputs}, return_dict=True
+    )
+    assert np.isfinite(list(logs.values())).all()
+    for part, sub_model in parts.items():
+        changed = any(not np.array_equal(a, _array(b)) for a, b in zip(before[part], sub_model.variables, strict=True))
+        assert changed == (part in regime.trained), part
+
+
+def test_parts_survive_saving(parts, batch, tmp_path):
+    for name, part in parts.items():
+        part.save(tmp_path / f"{name}.keras")
+        loaded = keras.models.load_model(tmp_path / f"{name}.keras", compile=False, safe_mode=True)
+        if name == "encoder":
+            for key in ("points", "appearance"):
+                found, expected = (m(batch["source"], training=False)[key] for m in (loaded, part))
+                np.testing.assert_allclose(_array(found), _array(expected), atol=1e-5)
+
+
+def test_a_crop_size_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="multiple of 32"):
+        models.encoder(50)
+
+
+def test_loss_weights_are_the_regimes(parts):
+    chosen, weights = wiring.compiled_losses(
+        regimes.REGIMES["semi_supervised"], pixel_weight=2.0, pose_weight=3.0, pose_std=np.ones((21, 3))
+    )
+    assert weights == {"image": 2.0, "pose": 3.0}
+    assert isinstance(chosen["image"], losses.PixelL1)

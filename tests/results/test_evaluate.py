@@ -1,0 +1,286 @@
+"""The evaluation command on records the test made, against NumPy and SciPy crop by crop."""
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.spatial.transform import Rotation
+from tiny_dump import right_hand
+
+from hand_tf import evaluate
+from hand_tf.core import atomic, command_line, crops, geometry, manifest, schema, skeleton
+from hand_tf.nets import models
+from hand_tf.training import runs
+
+SIZE, VIEWS, DISTANCE, SIDE = 32, 3, 700.0, 320.0
+SUBJECTS = ("S8", "S9", "S10")
+
+
+def record(subject, frame, random):
+    """One instant of noise seen by cameras that look at a bent hand; one joint of some instants is not accepted."""
+    joints = Rotation.random(random_state=random).apply(right_hand() + random.normal(scale=6, size=(21, 3)))
+    rotations = Rotation.random(VIEWS, random_state=random).as_matrix()
+    validity = np.ones(21)
+    if frame % 2:
+        validity[11], joints[11] = 0, 9e3
+    centre = joints[validity > 0].mean(0)
+    images = random.integers(0, 255, (2 * VIEWS, 4, 4, 3)).repeat(SIZE // 4, 1).repeat(SIZE // 4, 2).astype(np.uint8)
+    encoded = [tf.io.encode_jpeg(image).numpy() for image in images]
+    return {
+        "key": schema.record_key("noise", subject, "right", frame),
+        "sequence": "noise",
+        "subject": subject,
+        "side": "right",
+        "frame": frame,
+        "mirrored": 0,
+        "cameras": [f"00_{view:02d}" for view in range(VIEWS)],
+        "crops": encoded[:VIEWS],
+        "backgrounds": encoded[VIEWS:],
+        "rotations": rotations,
+        "intrinsics": [crops.intrinsics(SIZE * DISTANCE / SIDE, SIZE)] * VIEWS,
+        "camera_centres": [centre - DISTANCE * rotation[2] for rotation in rotations],
+        "joints": joints,
+        "joint_validity": validity,
+    }
+
+
+def write_records(folder, random):
+    """Five instants a subject; the fifth has no label."""
+    folder.mkdir()
+    index, groups, records = [], [], []
+    for subject in SUBJECTS:
+        made = [record(subject, frame, random) for frame in range(5)]
+        made[4] |= {"joint_validity": np.zeros(21), "joints": np.zeros((21, 3))}
+        name = f"noise.{subject}.right-00000-of-00001.tfrecord"
+        schema.write_shard(folder / name, [schema.encode(item) for item in made])
+        shard = manifest.describe_shard(folder / name, len(made))
+        groups.append(manifest.Group("noise", subject, "right", len(made), len(made) * VIEWS, 4, (shard,)))
+        fields = ("key", "sequence", "subject", "side", "frame", "cameras")
+        index += [
+            {f: item[f] for f in fields} | {"shard": name, "labelled": item["joint_validity"][0] > 0} for item in made
+        ]
+        records += made[:4]
+    cameras = {"noise": records[0]["cameras"]}
+    manifest.write(folder, manifest.Manifest(1, SIZE, 25.0, cameras, {}, {}, "", tuple(groups)), index)
+    return records
+
+
+def write_run(folder, parts, **facts):
+    """A run folder as hand_tf.train leaves it."""
+    folder.mkdir()
+    for name, part in parts.items():
+        part.save(folder / f"{name}.keras")
+    settings = {"regime": "supervised", "seed": "3", "in_plane_degrees": "0.0", "composite": "false"}
+    facts = {"regime": "supervised", "scenario": "S0:10%", "labels": 64, "init_from": None, "steps": 5} | facts
+    settings |= facts.pop("flags", {}) | {"regime": facts["regime"]}
+    facts |= {"batch_size": 2, "seconds": 1.5, "backend": "tensorflow", "keras": keras.__version__, "flags": settings}
+    (folder / "run.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Records, a run with random weights, and its parts."""
+    keras.utils.set_random_seed(5)
+    root, random = tmp_path_factory.mktemp("tiny"), np.random.default_rng(5)
+    records = write_records(root / "records", random)
+    parts = {
+        "encoder": models.encoder(SIZE, width=8, num_points=16, appearance_size=8),
+        "pose_head": models.pose_head(16, width=32),
+    }
+    mean = right_hand() - right_hand()[0]
+    parts["pose_head"].get_layer("pose").set_statistics(mean, np.full((21, 3), 25.0) * (mean != 0))
+    write_run(root / "run", parts)
+    return root, records, parts
+
+
+def run(root, *arguments, run="run", records="records"):
+    argv = ["evaluate", f"--data_dir={root / records}", f"--run={root / run}", *arguments]
+    command_line.reset(evaluate.FLAGS)
+    return command_line.old_run(evaluate.main, evaluate.FLAGS, argv)
+
+
+def evaluated(root, *arguments):
+    output = root / "out.json"
+    assert run(root, f"--output={output}", *arguments) == 0
+    return json.loads(output.read_text())
+
+
+@pytest.fixture(scope="module")
+def facts(tiny):
+    """The results of all crops of S9 and S10 by both rules."""
+    return evaluated(tiny[0])
+
+
+# --- independent formulas -------------------------------------------------------------------------------------------
+
+
+def crops_of(records, subjects):
+    """(record, view, true pose, weights) of every labelled crop."""
+    for item in records:
+        for view in range(VIEWS if item["subject"] in subjects else 0):
+            relative = item["joints"] - item["joints"][0]
+            yield item, view, relative @ np.asarray(item["rotations"][view]).T, item["joint_validity"]
+
+
+def naive_errors(true, predicted, valid):
+    """MPJPE, N-MPJPE, PA-MPJPE of one crop, and the distances of all joints, unscaled and scaled, in mm."""
+    g, p = true[valid > 0], predicted[valid > 0]
+    scale = max(0.0, np.sum(g * p) / np.sum(p * p))
+    gc, pc = g - g.mean(0), p - p.mean(0)
+    turned = Rotation.align_vectors(gc, pc)[0].apply(pc)
+    aligned = turned * np.sum(turned * gc) / np.sum(turned * turned)
+    distances = [np.linalg.norm(predicted - true, axis=-1), np.linalg.norm(scale * predicted - true, axis=-1)]
+    means = [d[valid > 0].mean() for d in distances] + [np.linalg.norm(aligned - gc, axis=-1).mean()]
+    return dict(zip(("mpjpe", "n_mpjpe", "pa_mpjpe"), means, strict=True)), distances
+
+
+def predicted_pose(parts, item, view):
+    image = cv2.imdecode(np.frombuffer(item["crops"][view], np.uint8), cv2.IMREAD_COLOR_RGB)
+    points = parts["encoder"](image[None], training=False)["points"]
+    return np.asarray(parts["pose_head"](points, training=False)["pose"])[0].astype(float)
+
+
+def assert_equal_to_naive(found, truths, predictions):
+    """Checks every number of `found` against sums over crops; truths are (pose, weights)."""
+    results = [naive_errors(true, pose, valid) for (true, valid), pose in zip(truths, predictions, strict=True)]
+    for name in ("mpjpe", "n_mpjpe", "pa_mpjpe"):
+        assert found[name] == pytest.approx(np.mean([errors[name] for errors, _ in results]), rel=1e-4)
+    valid = np.array([valid for _, valid in truths]) > 0
+    raw, scaled = (np.array([distances[i] for _, distances in results]) for i in (0, 1))
+    for k, joint in enumerate(skeleton.JOINT_NAMES):
+        expected = {"mpjpe": raw[valid[:, k], k].mean(), "n_mpjpe": scaled[valid[:, k], k].mean()}
+        assert found["per_joint"][joint] == pytest.approx(expected, rel=1e-4)
+    curve = [(raw[valid] <= distance).mean() for distance in range(51)]
+    np.testing.assert_allclose(found["pck"], curve, atol=1e-6)
+    assert found["auc_0_50"] == pytest.approx(np.mean([(a + b) / 2 for a, b in itertools.pairwise(curve)]))
+
+
+# --- tests ----------------------------------------------------------------------------------------------------------
+
+
+def test_joints3d_agrees_with_numpy_crop_by_crop(tiny, facts):
+    _, records, parts = tiny
+    crops = list(crops_of(records, ("S9", "S10")))
+    truths = [(true, valid) for *_, true, valid in crops]
+    found = facts["results"]["joints3d"]
+    assert facts["crops"] == len(crops) == 2 * 4 * VIEWS
+    assert_equal_to_naive(found, truths, [predicted_pose(parts, item, view) for item, view, *_ in crops])
+    mean = right_hand() - right_hand()[0]
+    assert_equal_to_naive(found["reference"], truths, [mean] * len(crops))
+
+
+def test_box2d_turns_the_poses_towards_the_centre_of_the_box(tiny, facts):
+    """The mean pose does not look at the picture, so its numbers show the poses alone."""
+    _, records, _ = tiny
+    truths = []
+    for item, view, pose, valid in crops_of(records, ("S9", "S10")):
+        rays = (item["joints"] - item["camera_centres"][view]) @ np.asarray(item["rotations"][view]).T
+        flat = rays[valid > 0, :2] / rays[valid > 0, 2:]
+        turn = geometry.rotation_to_z([*(flat.min(0) + flat.max(0)) / 2, 1])
+        truths.append((pose @ turn.T, valid))
+    mean = right_hand() - right_hand()[0]
+    assert_equal_to_naive(facts["results"]["box2d"]["reference"], truths, [mean] * len(truths))
+
+
+def test_the_size_of_a_batch_changes_no_number(tiny, facts):
+    whole, pieces = facts["results"], evaluated(tiny[0], "--batch_size=5")["results"]
+    for rule in crops.CROP_RULES:
+        np.testing.assert_allclose(whole[rule]["pck"], pieces[rule]["pck"], atol=1e-6)
+        for name in ("n_mpjpe", "mpjpe", "pa_mpjpe", "auc_20_50"):
+            assert whole[rule][name] == pytest.approx(pieces[rule][name], rel=1e-5)
+
+
+def test_subjects_are_measured_apart_and_make_up_the_whole(tiny, facts):
+    both, part = facts["results"]["joints3d"], evaluated(tiny[0], "--subjects=S10", "--crop=joints3d")
+    assert list(both["per_subject"]) == ["S9", "S10"]
+    assert part["crops"] == both["per_subject"]["S10"]["crops"] == 4 * VIEWS
+    assert part["results"]["joints3d"]["n_mpjpe"] == pytest.approx(both["per_subject"]["S10"]["n_mpjpe"], rel=1e-5)
+    assert np.mean([s["n_mpjpe"] for s in both["per_subject"].values()]) == pytest.approx(both["n_mpjpe"], rel=1e-5)
+
+
+def test_max_crops_is_a_fixed_choice(tiny):
+    first, second = (evaluated(tiny[0], "--max_crops=7", "--crop=joints3d") for _ in range(2))
+    assert first["crops"] == 7 and list(first["results"]) == ["joints3d"] and first["results"] == second["results"]
+
+
+def test_default_output_and_facts(tiny, capsys):
+    root = tiny[0]
+    assert run(root, "--crop=joints3d") == 0
+    facts = json.loads((root / "run" / "results.json").read_text())
+    assert not list(root.glob("run/*.partial"))
+    assert facts["run"]["configuration"] == "supervised" and facts["run"]["labels"] == 64
+    assert facts["run"]["flags"]["composite"] == "false"
+    assert facts["data"]["index_sha256"] == atomic.sha256(root / "records" / "index.csv")
+    printed = capsys.readouterr().out
+    assert f"{facts['results']['joints3d']['n_mpjpe']:.2f}" in printed and "python -m hand_tf.report" in printed
+
+
+def test_configuration_follows_the_runs_before(tmp_path):
+    write_run(tmp_path / "plain", {}, regime="pretrain")
+    write_run(tmp_path / "turned", {}, regime="pretrain", flags={"in_plane_degrees": "180.0"})
+    # Turning the views means something to regimes that have unlabelled views only.
+    head = write_run(tmp_path / "head", {}, regime="pose_head", init_from=str(tmp_path / "plain"))
+    assert runs.describe(head)["configuration"] == "pose_head on pretrain"
+    moved = write_run(tmp_path / "aug", {}, regime="finetune", init_from="elsewhere/turned")
+    assert runs.describe(moved)["configuration"] == "finetune on pretrain_aug"
+    chain = write_run(tmp_path / "chain", {}, regime="finetune", init_from=str(tmp_path / "head"))
+    assert runs.describe(chain)["configuration"] == "finetune on pose_head on pretrain"
+    lost = write_run(tmp_path / "lost", {}, regime="finetune", init_from="elsewhere/gone")
+    assert runs.describe(lost)["configuration"] == "finetune on gone"
+    assert runs.describe(lost)["before"] is None
+
+
+def test_bad_input_is_one_clear_line(tiny, tmp_path, capsys):
+    root, _, parts = tiny
+
+    def message(*arguments, **folders):
+        assert run(root, *arguments, **folders) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[-1].startswith("error: ")
+        return lines[-1]
+
+    assert "run.json" in message(run="records")
+    assert "S77" in message("--subjects=S9+S77")
+    assert "manifest" in message(records="run")
+    if not (root / "pretrain").exists():
+        write_run(root / "pretrain", {"encoder": parts["encoder"]}, regime="pretrain")
+        wide = models.encoder(2 * SIZE, width=8, num_points=16, appearance_size=8)
+        write_run(root / "wide", {"encoder": wide, "pose_head": parts["pose_head"]})
+    assert "pose_head.keras" in message(run="pretrain")
+    assert "64 px" in message(run="wide") and "32 px" in message(run="wide")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"run\.json: not a run\.json"):
+        runs.describe(tmp_path / "broken")
+
+
+def test_a_damaged_shard_is_named(tiny, tmp_path, capsys):
+    root, *_ = tiny
+    shutil.copytree(root / "records", tmp_path / "records")
+    shutil.copytree(root / "run", tmp_path / "run", ignore=shutil.ignore_patterns("results.json"))
+    shard = tmp_path / "records" / "noise.S9.right-00000-of-00001.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    shard.write_bytes(content)
+    assert run(tmp_path) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and f"{shard.name} is damaged" in line
+    assert not (tmp_path / "run" / "results.json").exists()
+    shard.write_bytes(content[:-10])
+    assert run(tmp_path) == 1
+    assert f"{shard.name}: " in capsys.readouterr().err
+
+
+def test_help_does_not_wait_for_tensorflow():
+    code = (
+        "import sys; from hand_tf import evaluate, report; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,449 @@
+"""Export and prediction: the SavedModel is the run, and poses turn and flip with the crops they come from."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import crop_truth
+import cv2
+import keras
+import numpy as np
+import pytest
+import tiny_dump
+
+from hand_tf import export, predict
+from hand_tf.core import command_line, crops, geometry, skeleton
+from hand_tf.nets import models
+from hand_tf.serving import picture_inputs
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("a SavedModel is TensorFlow's", allow_module_level=True)
+
+SIZE = 32
+WIDTH, HEIGHT = 160, 120
+BOX = (40.0, 30.0, 50.0, 36.0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with random networks."""
+    keras.utils.set_random_seed(3)
+    folder, random = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
+    encoder = models.encoder(SIZE, width=8, num_points=16, appearance_size=8)
+    pose_head = models.pose_head(16, width=32)
+    std = random.uniform(10, 40, (21, 3))
+    std[0] = 0
+    pose_head.get_layer("pose").set_statistics(std * random.normal(size=(21, 3)), std)
+    encoder.save(folder / "encoder.keras")
+    pose_head.save(folder / "pose_head.keras")
+    facts = {"regime": "supervised", "scenario": "S0:10%", "labels": 7, "flags": {"data_dir": "elsewhere"}}
+    (folder / "run.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run, tmp_path_factory):
+    """`run`, exported by the command over an older export."""
+    folder = tmp_path_factory.mktemp("export") / "model"
+    folder.mkdir()
+    for name in ("saved_model.pb", "old"):
+        (folder / name).touch()
+    assert exported(run, folder, "--overwrite") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def estimate(model):
+    return predict.load(model, predict.read_facts(model))
+
+
+@pytest.fixture
+def picture():
+    """A smooth random picture, so that resampling twice is no other picture."""
+    noise = np.random.default_rng(5).uniform(0, 255, (HEIGHT // 8, WIDTH // 8, 3)).astype(np.float32)
+    return np.uint8(np.clip(cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), 0, 255))
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image[..., ::-1])
+    return path
+
+
+def exported(run, output, *flags):
+    """The exit status of the export."""
+    command_line.reset(export.FLAGS)
+    return command_line.old_run(export.main, export.FLAGS, ["export", f"--run={run}", f"--output={output}", *flags])
+
+
+def predicted(model, output, *arguments):
+    """The content of predictions.json."""
+    command_line.reset(predict.FLAGS)
+    arguments = ["predict", f"--model={model}", f"--output={output}", *map(str, arguments)]
+    assert command_line.old_run(predict.main, predict.FLAGS, arguments) == 0
+    return json.loads((output / "predictions.json").read_text())
+
+
+def error_of(capsys, *arguments, status=1):
+    """The line that the command says about wrong `arguments`."""
+    command_line.reset(predict.FLAGS)
+    capsys.readouterr()
+    assert command_line.old_run(predict.main, predict.FLAGS, ["predict", *map(str, arguments)]) == status
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), lines
+    return lines[0]
+
+
+def pinhole(dist=(0, 0, 0, 0, 0), focal=150.0):
+    K = np.array([[focal, 0, (WIDTH - 1) / 2], [0, focal, (HEIGHT - 1) / 2], [0, 0, 1]])
+    return geometry.Camera("test", WIDTH, HEIGHT, K, np.array(dist, float), np.eye(3), np.zeros(3))
+
+
+def write_intrinsics(path, camera, **changes):
+    content = {"K": camera.K.tolist(), "distCoef": camera.dist.tolist(), "resolution": [camera.width, camera.height]}
+    path.write_text(json.dumps({name: value for name, value in (content | changes).items() if value is not None}))
+    return path
+
+
+def box_text(box):
+    return "--box=" + ",".join(map(str, box))
+
+
+# --- export ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_saved_model_is_the_run(run, model, estimate):
+    encoder, head = (keras.models.load_model(run / f"{name}.keras", compile=False) for name in ("encoder", "pose_head"))
+    random = np.random.default_rng(1)
+    for batch in (1, 3):
+        images = random.integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
+        expected = head.predict_on_batch(encoder.predict_on_batch(images)["points"])["pose"]
+        assert np.ptp(expected) > 10  # mm: not a model that says nothing
+        np.testing.assert_allclose(estimate(images), expected, atol=export.TOLERANCE)
+
+
+def test_facts_say_what_the_model_is_and_nothing_about_the_machine(model):
+    text = (model / "hand_tf.json").read_text()
+    facts = json.loads(text)
+    assert facts["image_size"] == SIZE and facts["joint_names"] == list(skeleton.JOINT_NAMES)
+    assert facts["run"]["scenario"] == "S0:10%" and facts["run"]["labels"] == 7 and "elsewhere" not in text
+    assert not (model / "old").exists() and not list(model.parent.glob("*.partial"))
+
+
+def test_half_precision_runs_are_exported_in_float32(run, tmp_path):
+    folder = tmp_path / "half"
+    shutil.copytree(run, folder)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        half = models.encoder(SIZE, width=8, num_points=16, appearance_size=8)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    half.save(folder / "encoder.keras")
+    encoder = export.load(folder).get_layer("encoder")
+    assert {layer.compute_dtype for layer in encoder.layers} <= {"float32", "uint8"}
+    for ours, theirs in zip(encoder.get_weights(), half.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_saved_model_that_differs_is_refused(run, model):
+    other = export.load(run)
+    assert export.check(model, other) <= export.TOLERANCE
+    other.get_layer("pose_head").get_layer("pose").mean.assign_add(np.full((21, 3), 0.001))
+    with pytest.raises(ValueError, match="mm from the run's own networks"):
+        export.check(model, other)
+
+
+def test_export_refuses_what_it_cannot_use(run, model, tmp_path, capsys):
+    cases = []
+    for missing in ("run.json", "pose_head.keras"):
+        folder = tmp_path / missing
+        shutil.copytree(run, folder)
+        (folder / missing).unlink()
+        cases.append((f"no {missing} there", exported(folder, tmp_path / "out")))
+    for name, message in (("run.json", "not valid JSON"), ("encoder.keras", "damaged")):
+        folder = tmp_path / f"cut_{name}"
+        shutil.copytree(run, folder)
+        (folder / name).write_bytes((run / name).read_bytes()[:60])
+        cases.append((f"{name}: {message}", exported(folder, tmp_path / "out")))
+    cases.append(("exists already", exported(run, model)))
+    cases.append(("no exported model", exported(run, tmp_path, "--overwrite")))
+    lines = capsys.readouterr().err.splitlines()
+    for (message, status), line in zip(cases, lines, strict=True):
+        assert status == 1 and message in line
+    assert not (tmp_path / "out").exists() and (run / "run.json").is_file()
+
+
+# --- crops ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_crop_shows_what_lies_at_its_place():
+    """Colours are coordinates: each pixel of a crop must hold the place that the definition of the crop names."""
+    x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+    image = np.stack([x, y, np.zeros_like(x)], -1).astype(np.uint8)
+    for size in (16, 64, 100):  # averaging 4 x 4 samples; nearly one to one; enlarging
+        crop, rotation = predict.cut(image, BOX, size, 1.2)
+        side, centre = 1.2 * 50, (40 + 49 / 2, 30 + 35 / 2)
+        offset = (np.arange(size) - (size - 1) / 2) * side / size
+        np.testing.assert_allclose(crop[..., 0], np.tile(centre[0] + offset, (size, 1)), atol=1.0)
+        np.testing.assert_allclose(crop[..., 1].T, np.tile(centre[1] + offset, (size, 1)), atol=1.0)
+        np.testing.assert_array_equal(rotation, np.eye(3))
+
+
+def test_large_pictures_do_not_alias():
+    stripes = np.zeros((320, 320, 3), np.uint8)
+    stripes[:, ::2] = 254
+    for camera in (None, geometry.Camera("", 320, 320, np.diag([900.0, 900, 1]), np.zeros(5), np.eye(3), np.zeros(3))):
+        crop, _ = predict.cut(stripes, (60.0, 60.0, 192.0, 192.0), SIZE, 1.0, camera)
+        assert np.abs(crop.astype(int) - 127).max() < 30
+
+
+def test_intrinsics_change_nothing_on_the_principal_axis(picture, estimate):
+    box = ((WIDTH - 40) / 2, (HEIGHT - 30) / 2, 40.0, 30.0)
+    shown = [picture_inputs.Picture("x", None, picture, [picture_inputs.Hand(box, side)]) for side in ("right", "left")]
+    plain, turned = (
+        np.array([p[0]["pose_mm"] for p in predict.predict(estimate, shown, SIZE, 1.5, camera)])
+        for camera in (None, pinhole())
+    )
+    np.testing.assert_allclose(plain, turned, atol=0.02 * np.ptp(plain))
+    assert not np.allclose(plain[0], plain[1], atol=1)
+
+
+def test_off_centre_boxes_are_turned_as_geometry_says(picture, estimate, model, tmp_path):
+    camera, box = pinhole((-0.2, 0.05, 0.001, -0.002, 0.0)), (5.0, 70.0, 40.0, 44.0)
+    file, intrinsics = save(tmp_path / "a.png", picture), write_intrinsics(tmp_path / "k.json", camera)
+    for hand in skeleton.SIDES:
+        crop = crops.box_crop(camera, box, SIZE, 1.5, mirrored=hand == "left")
+        view = cv2.remap(picture, *crops.crop_maps(crop), cv2.INTER_LINEAR)
+        virtual = estimate(cv2.resize(view, (SIZE, SIZE))[None])[0]
+        # World = camera frame: `pose_in_crop` is what a record would say of the predicted joints.
+        content = predicted(model, tmp_path / hand, file, box_text(box), f"--intrinsics={intrinsics}", f"--hand={hand}")
+        pose = np.array(content["predictions"][0]["pose_mm"])
+        tolerance = 0.05 * np.ptp(virtual)  # the command averages 2 x 2 samples a pixel
+        np.testing.assert_allclose(crop_truth.pose_in_crop(pose, crop) + virtual[0], virtual, atol=tolerance)
+        assert content["pose_frame"] == "camera" and content["units"].startswith("mm")
+        assert np.abs(crop.R_virtual - np.eye(3)).max() > 0.2
+
+
+def test_a_left_hand_is_a_mirrored_right_hand(picture, model, tmp_path):
+    x, y, width, height = BOX
+    save(tmp_path / "a.png", picture)
+    save(tmp_path / "b.png", picture[:, ::-1])
+    right = predicted(model, tmp_path / "r", tmp_path / "a.png", box_text(BOX))["predictions"][0]
+    flipped = box_text((WIDTH - x - width, y, width, height))
+    left = predicted(model, tmp_path / "l", tmp_path / "b.png", flipped, "--hand=left")["predictions"][0]
+    tolerance = 0.01 * np.ptp(right["pose_mm"])
+    np.testing.assert_allclose(np.array(left["pose_mm"]) * [-1, 1, 1], right["pose_mm"], atol=tolerance)
+    mirrored = np.array(left["joints_2d"]) * [-1, 1] + [WIDTH - 1, 0]
+    np.testing.assert_allclose(mirrored, right["joints_2d"], atol=1.0)
+    assert (right["hand"], left["hand"]) == ("right", "left")
+
+
+# --- what is written ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_camera", [False, True])
+def test_the_drawn_skeleton_fills_the_box(picture, model, tmp_path, with_camera):
+    file, output = save(tmp_path / "in" / "a.png", np.zeros_like(picture)), tmp_path / "out"
+    flags = []
+    if with_camera:
+        flags = [f"--intrinsics={write_intrinsics(tmp_path / 'k.json', pinhole((-0.2, 0.1, 0, 0, 0)))}"]
+    content = predicted(model, output, file, box_text(BOX), *flags)
+    joints = np.array(content["predictions"][0]["joints_2d"])
+    low, high = joints.min(0), joints.max(0)
+    np.testing.assert_allclose((low + high) / 2, [40 + 49 / 2, 30 + 35 / 2], atol=0.02)
+    assert (high - low).max() == pytest.approx(49, abs=0.02)
+    drawn = cv2.imread(str(output / "overlays" / "a.png"))
+    assert drawn.shape == picture.shape
+    # Coloured pixels are skeleton, white ones the box and the wrist.
+    rows, columns = np.nonzero(np.ptp(drawn.astype(int), axis=-1) > 60)
+    assert np.abs(np.array([columns.min(), rows.min(), columns.max(), rows.max()]) - [*low, *high]).max() < 4
+    for edge in (drawn[30, 40:90], drawn[65, 40:90], drawn[30:66, 40], drawn[30:66, 89]):
+        assert (edge > 200).all(-1).mean() > 0.7  # the rest lies under the skeleton
+    assert not list(output.rglob("*partial*"))
+
+
+def test_weak_perspective_follows_the_lens(estimate):
+    """The mapped skeleton is the projection of a small hand held at the box, up to scale and place."""
+    camera, box = pinhole((-0.25, 0.1, 0.002, 0.001, 0)), (110.0, 75.0, 20.0, 30.0)
+    pose = tiny_dump.right_hand()
+    crop = crops.box_crop(camera, box, SIZE)
+    centre = crop.R_virtual.T @ [0, 0, 100_000.0]  # mm: so far away that perspective is weak
+    pixels = geometry.project(pose @ crop.R_virtual + centre, camera)
+    found = predict.weak_perspective(pose, box, camera, crop.R_virtual)
+    scale = np.ptp(found, axis=0).max() / np.ptp(pixels, axis=0).max()
+    np.testing.assert_allclose(found - found[0], (pixels - pixels[0]) * scale, atol=0.05)
+
+
+def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
+    folder = tmp_path / "in"
+    for name in ("a.png", "b.jpg", "sub/c.JPG"):
+        save(folder / name, picture)
+    (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:-100])
+    (folder / "notes.txt").write_text("no picture")
+    content = predicted(model, tmp_path / "all", folder, folder / "sub" / "c.JPG", "--batch_size=2")
+    assert [hand["file"].split("in/")[-1] for hand in content["predictions"]] == ["a.png", "b.jpg", "sub/c.JPG"]
+    assert content["pose_frame"] == "virtual camera" and "centre square" in content["boxes"]
+    output = capsys.readouterr()
+    assert "cut.jpg" in output.err and "3 pictures, 3 hands, 1 problems" in output.out
+    assert (tmp_path / "all" / "overlays" / "sub" / "c.JPG").is_file()
+
+    lines = [
+        ["file", *picture_inputs.BOX_FIELDS, "hand"],
+        ["a.png", *BOX, ""],
+        ["sub/../a.png", 60, 50, 30, 30, "left"],
+    ]
+    with open(folder / "boxes.csv", "w", newline="") as file:
+        csv.writer(file).writerows([*lines, ["sub/c.JPG", *BOX, "right"]])
+    table = f"--boxes={folder / 'boxes.csv'}"
+    every = predicted(model, tmp_path / "table", table)["predictions"]
+    assert [(hand["file"].split("in/")[-1], hand["hand"]) for hand in every] == [
+        ("a.png", "right"),
+        ("a.png", "left"),
+        ("sub/c.JPG", "right"),
+    ]
+    capsys.readouterr()
+    some = predicted(model, tmp_path / "some", table, folder)["predictions"]
+    assert some == every[:2] and "b.jpg: no line" in capsys.readouterr().err
+
+
+def test_no_box_is_the_centre_square(picture, model, tmp_path):
+    file = save(tmp_path / "a.png", picture)
+    square = picture[:, (WIDTH - HEIGHT) // 2 : (WIDTH + HEIGHT) // 2]
+    (whole,) = predicted(model, tmp_path / "whole", file)["predictions"]
+    (cut,) = predicted(model, tmp_path / "cut", save(tmp_path / "b.png", square))["predictions"]
+    np.testing.assert_allclose(whole["pose_mm"], cut["pose_mm"], atol=0.01 * np.ptp(whole["pose_mm"]))
+
+
+def test_videos_frame_by_frame(model, tmp_path):
+    pictures = [tiny_dump.picture(tiny_dump.cameras()[1], [tiny_dump.joints_at(f, "right")]) for f in range(5)]
+    tiny_dump.write_video(tmp_path / "clip.mp4", pictures)
+    arguments = ["--box=250,90,120,120", "--frame_stride=2", "--batch_size=2", tmp_path / "clip.mp4"]
+    hands = predicted(model, tmp_path / "out", *arguments)["predictions"]
+    assert [hand["frame"] for hand in hands] == [0, 2, 4]
+    assert not np.allclose(hands[0]["pose_mm"], hands[1]["pose_mm"], atol=0.1)  # the hand moves
+    overlays = sorted(path.name for path in (tmp_path / "out" / "overlays" / "clip.mp4").iterdir())
+    assert overlays == ["00000000.jpg", "00000002.jpg", "00000004.jpg"]
+
+
+def test_panoptic_calibration_files_give_intrinsics(tmp_path):
+    rig = tiny_dump.cameras()
+    path = tiny_dump.write_calibration(tmp_path / "s", [tiny_dump.calibration_entry(camera) for camera in rig])
+    camera = picture_inputs.read_camera(path, "00_02")
+    np.testing.assert_allclose(camera.K, rig[2].K)
+    np.testing.assert_allclose(camera.dist, rig[2].dist)
+    np.testing.assert_array_equal(camera.R, np.eye(3))
+    single = picture_inputs.read_camera(write_intrinsics(tmp_path / "k.json", pinhole(), distCoef=None))
+    assert not single.dist.any() and (single.width, single.height) == (WIDTH, HEIGHT)
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+
+def test_wrong_models_are_refused_with_one_line(model, picture, tmp_path, capsys):
+    file = save(tmp_path / "a.png", picture)
+    assert "no such folder" in error_of(capsys, f"--model={tmp_path / 'none'}", file)
+    assert "hand_tf.json and saved_model.pb or model.tflite expected" in error_of(capsys, f"--model={tmp_path}", file)
+    for name, content, message in (
+        ("hand_tf.json", b"{", "not valid JSON"),
+        ("hand_tf.json", b'{"image_size": 32}', "field box_margin"),
+        ("hand_tf.json", b'{"image_size": 64, "box_margin": 1.5, "scale": ""}', "image_size 64"),
+        ("saved_model.pb", b"x" * 50, "the SavedModel cannot be used"),
+        ("variables/variables.index", b"x" * 50, "the SavedModel cannot be used"),
+    ):
+        broken = tmp_path / "broken"
+        shutil.copytree(model, broken, dirs_exist_ok=True)
+        (broken / name).write_bytes(content)
+        assert message in error_of(capsys, f"--model={broken}", f"--output={tmp_path / 'out'}", file)
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_inputs_are_refused_with_one_line(model, picture, tmp_path, capsys):
+    file, common = save(tmp_path / "a.png", picture), (f"--model={model}", f"--output={tmp_path / 'out'}")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "b.txt").touch()
+    (tmp_path / "broken.png").write_bytes(b"x")
+    (tmp_path / "broken.mp4").write_bytes(b"x")
+    for message, *arguments in (
+        ("nothing to do",),
+        ("none.png: no such file", tmp_path / "none.png"),
+        ("empty: a folder without images", tmp_path / "empty"),
+        ("b.txt: neither an image", tmp_path / "b.txt"),
+        ("broken.png: not an image", tmp_path / "broken.png"),
+        ("broken.mp4: not a video", tmp_path / "broken.mp4"),
+        ("--box=1,2,3: four numbers", "--box=1,2,3", file),
+        ("--box=1,2,x,4: four numbers", "--box=1,2,x,4", file),
+        ("--box=1,2,nan,4: four numbers", "--box=1,2,nan,4", file),
+        ("--box=1,2,0,4: width and height", "--box=1,2,0,4", file),
+        ("a.png: the box (200.0, 2.0, 9.0, 9.0) lies outside of the image (160x120 px)", "--box=200,2,9,9", file),
+        ("pass one of them", "--box=1,2,3,4", "--boxes=x.csv", file),
+        ("x.csv", "--boxes=x.csv", file),
+        ("pass the calibration file", "--camera=00_01", file),
+    ):
+        assert message in error_of(capsys, *common, *arguments)
+    assert "--hand" in error_of(capsys, *common, "--hand=both", file, status=2)
+    assert not (tmp_path / "out" / "predictions.json").exists()
+    predicted(model, tmp_path / "out", file, "--nooverlays")
+    assert not (tmp_path / "out" / "overlays").exists()
+    assert "holds predictions already" in error_of(capsys, *common, file)
+    predicted(model, tmp_path / "out", file, "--overwrite")
+
+
+def test_wrong_tables_are_refused_with_one_line(model, picture, tmp_path, capsys):
+    save(tmp_path / "a.png", picture)
+    other = save(tmp_path / "other.png", picture)
+    table = tmp_path / "boxes.csv"
+    header = "file,x,y,width,height,hand\n"
+    for message, text, *arguments in (
+        ("boxes.csv: column height: missing", "file,x,y,width\n"),
+        ("boxes.csv: no boxes", header),
+        ("boxes.csv: line 2: 6 fields expected", header + "a.png,1,2,3,4\n"),
+        ("boxes.csv: line 3: 6 fields expected", header + "a.png,1,2,3,4,left\na.png,1,2,3,4,left,7\n"),
+        ("boxes.csv: line 2: four numbers", header + "a.png,1,2,x,4,left\n"),
+        ("boxes.csv: line 2: width and height", header + "a.png,1,2,3,-4,left\n"),
+        ("boxes.csv: line 2: field hand: 'both'", header + "a.png,1,2,3,4,both\n"),
+        ("none.png: no such file", header + "none.png,1,2,3,4,left\n"),
+        ("no line is about any of the 1 inputs", header + "a.png,1,2,3,4,left\n", other),
+        ("a.png: the box", header + "a.png,-20,2,3,4,left\n"),
+    ):
+        table.write_text(text)
+        assert message in error_of(
+            capsys, f"--model={model}", f"--output={tmp_path / 'out'}", f"--boxes={table}", *arguments
+        )
+
+
+def test_wrong_intrinsics_are_refused_with_one_line(model, picture, tmp_path, capsys):
+    file, path = save(tmp_path / "a.png", picture), tmp_path / "k.json"
+    calibration = {"cameras": [tiny_dump.calibration_entry(camera) for camera in tiny_dump.cameras()]}
+    for message, changes, *arguments in (
+        ("k.json: field K: (3, 3) numbers", {"K": [1, 2]}),
+        ("k.json: field K: (3, 3) numbers", {"K": None}),
+        ("k.json: field K: [[fx, 0, cx]", {"K": np.zeros((3, 3)).tolist()}),
+        ("k.json: field resolution", {"resolution": None}),
+        ("k.json: field distCoef: finite", {"distCoef": [0, 0, 0, 0, float("nan")]}),
+        ("a.png: 160x120 px, the intrinsics are for 320x240", {"resolution": [320, 240]}),
+        ("a.png: the box (0.0, 0.0, 9.0, 9.0) lies where", {"distCoef": [-3, 0, 0, 0, 0]}, "--box=0,0,9,9"),
+        ("not a calibration file", {}, "--camera=00_01"),
+        ("--camera=None: expected one of the 3 names there, such as 00_00", calibration),
+        ("--camera=00_09: expected one of the 3", calibration, "--camera=00_09"),
+    ):
+        write_intrinsics(path, pinhole(), **changes)
+        arguments = arguments or [box_text(BOX)]
+        assert message in error_of(
+            capsys, f"--model={model}", f"--output={tmp_path / 'out'}", f"--intrinsics={path}", file, *arguments
+        )
+    path.write_text("{")
+    assert "k.json: not valid JSON" in error_of(capsys, f"--model={model}", f"--intrinsics={path}", file)
+    path.unlink()
+    assert "k.json" in error_of(capsys, f"--model={model}", f"--intrinsics={path}", file)
+
+
+def test_help_does_not_wait_for_tensorflow():
+    script = (
+        "import sys; from hand_tf import predict, export; from hand_tf.core import command_line\n"
+        "status = [command_line.old_run(m.main, m.FLAGS, ['x', '--help']) for m in (predict, export)]\n"
+        "print([name for name in ('tensorflow', 'keras', 'jax') if name in sys.modules], status)"
+    )
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "[] [0, 0]" and "--box_margin" in output

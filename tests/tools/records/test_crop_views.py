@@ -1,0 +1,342 @@
+"""Crops, backgrounds and frames: every joint lies where the crop shows it, and views turn into each other."""
+
+import dataclasses
+import itertools
+import types
+
+import av
+import crop_truth
+import cv2
+import numpy as np
+import pytest
+import tiny_dump
+
+from hand_tf.core import crops, geometry
+from tfrecords_tools.dump import frames, panoptic
+from tfrecords_tools.dump.skipped import Skipped
+from tfrecords_tools.records import backgrounds, crop_views
+
+MARGIN = 1.3
+
+
+def instant(joints, side, accepted=None, cameras=None):
+    accepted = np.ones(21, bool) if accepted is None else accepted
+    centre = joints[accepted].mean(0)
+    radius = np.linalg.norm(joints[accepted] - centre, axis=1).max()
+    return panoptic.HandInstant("pose1", "S0", 0, 0, side, joints, accepted, centre, radius, cameras)
+
+
+def centroid(image, colour):
+    """The centre [2] of what has `colour`, weighted by how much of it a pixel has."""
+    # The scene is grey: chroma is the marker's share of a pixel, anti-aliased edges included.
+    chroma = image.astype(float) - image.min(2, keepdims=True)
+    colour = np.asarray(colour, float)
+    share = (chroma @ (colour / (colour @ colour))).clip(0)
+    others = chroma[..., colour == 0].max(-1) if (colour == 0).any() else 0
+    share = np.where((share > 0.15) & (others < 30), share, 0)
+    # Red is also in yellow and magenta: those have another channel as high.
+    high = chroma[..., colour > 0]
+    share = np.where(high.min(-1) > 0.6 * high.max(-1), share, 0)
+    y, x = np.mgrid[: len(image), : len(image)]
+    return np.array([(share * x).sum(), (share * y).sum()]) / share.sum()
+
+
+@pytest.mark.parametrize(("side", "size"), [*itertools.product(("right", "left"), (64, 128, 200))])
+def test_markers_appear_where_joints_project(side, size):
+    for camera, frame in itertools.product(tiny_dump.cameras(), (0, 5)):
+        joints = tiny_dump.joints_at(frame, side)
+        crop = crop_views.crop_of(instant(joints, side), camera, MARGIN, size)
+        image = crops.render(tiny_dump.picture(camera, [joints]), crops.sampling_maps(crop), size)
+        pixels = crop_truth.project_in_crop(joints, crop)
+        assert ((pixels > 0) & (pixels < size - 1)).all()
+        for joint, colour in tiny_dump.MARKERS.items():
+            assert np.linalg.norm(centroid(image, colour) - pixels[joint]) < 0.5, (camera.name, frame, joint)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_one_view_turned_is_the_other(side):
+    hand = instant(tiny_dump.joints_at(3, side), side)
+    views = [crop_views.crop_of(hand, camera, MARGIN, 128) for camera in tiny_dump.cameras()]
+    for source, target in itertools.permutations(views, 2):
+        rotation = target.rotation @ source.rotation.T
+        turned = crop_truth.pose_in_crop(hand.joints, source) @ rotation.T
+        np.testing.assert_allclose(turned, crop_truth.pose_in_crop(hand.joints, target), atol=1e-3)
+        assert np.linalg.det(rotation) == pytest.approx(1)
+
+
+def test_all_views_show_one_metric_side():
+    hand = instant(tiny_dump.joints_at(1, "right"), "right")
+    for camera in tiny_dump.cameras():
+        crop = crop_views.crop_of(hand, camera, MARGIN, 128)
+        distance = np.linalg.norm(camera.centre - hand.centre)
+        assert 128 * distance / crop.K[0, 0] == pytest.approx(2 * MARGIN * hand.radius)
+        np.testing.assert_allclose(crop_truth.project_in_crop(hand.centre[None], crop)[0], 63.5)
+
+
+def test_image_and_background_go_through_one_map():
+    camera, joints = tiny_dump.cameras()[0], tiny_dump.joints_at(0, "left")
+    crop = crop_views.crop_of(instant(joints, "left"), camera, MARGIN, 128)
+    maps = crops.sampling_maps(crop)
+    image, scene = (
+        crops.render(picture, maps, 128) for picture in (tiny_dump.picture(camera, [joints]), tiny_dump.scene(camera))
+    )
+    pixels = crop_truth.project_in_crop(joints[list(tiny_dump.MARKERS)], crop)
+    y, x = np.mgrid[:128, :128]
+    distance = np.hypot(x[..., None] - pixels[:, 0], y[..., None] - pixels[:, 1]).min(-1)
+    differs = (image != scene).any(-1)
+    assert differs[distance < 3].all() and not differs[distance > 12].any()
+
+
+def test_large_pictures_are_averaged_not_aliased():
+    camera = tiny_dump.cameras()[1]
+    crop = crop_views.crop_of(instant(tiny_dump.joints_at(0, "right"), "right"), camera, MARGIN, 48)
+    checks = np.indices((tiny_dump.HEIGHT, tiny_dump.WIDTH)).sum(0) % 2 * 255
+    checks = np.repeat(checks[..., None], 3, 2).astype(np.uint8)
+    spread = crops.render(checks, crops.sampling_maps(crop), 48).std()
+    assert spread < 0.5 * crops.render(checks, crops.crop_maps(crop), 48).std()
+
+
+def plan(hands, camera=None):
+    skipped = Skipped()
+    views = crop_views.plan_views(hands, camera or tiny_dump.cameras()[1], MARGIN, 64, skipped)
+    return views, skipped.counts
+
+
+def test_views_that_the_hand_leaves_are_dropped():
+    joints = tiny_dump.joints_at(0, "right")
+    views, counts = plan([instant(joints, "right"), instant(joints + np.array([400, 0, 0]), "right")])
+    assert [i for i, _ in views] == [0] and counts == {"views: a joint leaves the frame": 1}
+    assert plan([instant(joints - [0, 0, 2000], "right")])[1] == {
+        "views: hand behind the camera or nearer than the crop is wide": 1
+    }
+    assert plan([instant(joints - [130, 0, 550], "right")])[1] == {
+        "views: hand behind the camera or nearer than the crop is wide": 1
+    }
+    # A joint that was not accepted may be anywhere.
+    stray, accepted = joints.copy(), np.arange(21) != 20
+    stray[20] += 5000
+    assert len(plan([instant(stray, "right", accepted)])[0]) == 1
+    assert plan([instant(joints, "right", cameras=("00_00", "00_02"))]) == ([], {})
+    assert plan([]) == ([], {})
+
+
+def test_coverage_is_the_share_inside_the_frame():
+    camera = tiny_dump.cameras()[1]
+    position = camera.centre + 700 * camera.R.T @ [0, 0, 1.0]
+    whole = crops.virtual_crop(camera, position, 200.0, 32)
+    assert crop_views.coverage(crops.crop_maps(whole)) == 1
+    edge = (0 - camera.K[0, 2]) / camera.K[0, 0] * 700  # the frame's left border at that depth, but for distortion
+    half = crops.virtual_crop(camera, position + edge * camera.R.T @ [1.0, 0, 0], 200.0, 32)
+    assert crop_views.coverage(crops.crop_maps(half)) == pytest.approx(0.5, abs=0.1)
+
+
+def test_jpeg_of_a_crop_keeps_its_colours():
+    image = np.full((32, 32, 3), (200, 90, 30), np.uint8)
+    decoded = cv2.imdecode(np.frombuffer(crop_views.encode(image, 95), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(decoded.astype(int) - image).max() < 6
+
+
+def test_a_resting_hand_leaves_no_ghost_in_the_background():
+    rng = np.random.default_rng(0)
+    scene = rng.integers(60, 120, (100, 70, 3), dtype=np.uint8)
+    images, rectangles = [], []
+    for frame in range(30):
+        image, x = scene.copy(), 10 if frame < 19 else 45  # rests on the left for most of the time
+        image[20:90, x : x + 12] = 250
+        images.append(image)
+        rectangles.append([(x - 2, 18, x + 14, 92)])
+    background, fallback = backgrounds.masked_median(images, rectangles)
+    assert np.array_equal(background, scene) and fallback == 0
+    assert not np.array_equal(backgrounds.masked_median(images, [[]] * 30)[0], scene)
+
+
+def test_pixels_that_hands_nearly_always_hide_get_the_plain_median():
+    rng = np.random.default_rng(1)
+    images = [rng.integers(0, 255, (80, 9, 3), dtype=np.uint8) for _ in range(15)]
+    rectangles = [[(2, 3, 6, 70)] if frame < 6 else [] for frame in range(15)]  # 9 free frames: one too few
+    background, fallback = backgrounds.masked_median(images, rectangles)
+    assert fallback == 4 * 67
+    np.testing.assert_array_equal(background, np.median(images, 0))
+
+
+@pytest.mark.parametrize("count", [11, 12, 40])
+def test_the_background_is_the_middle_of_what_no_hand_hides(count):
+    rng = np.random.default_rng(count)
+    images = [rng.integers(0, 256, (31, 23, 3), dtype=np.uint8) for _ in range(count)]
+    corners = [np.sort(rng.integers(0, 23, (2, 2, 2)), axis=1) for _ in range(count)]
+    rectangles = [[(*low, *high) for low, high in pair.tolist()] for pair in corners]
+    background, fallback = backgrounds.masked_median(images, rectangles)
+    fallen = 0
+    for y, x in np.ndindex(31, 23):
+        free = [n for n, r in enumerate(rectangles) if not any(a <= x < c and b <= y < d for a, b, c, d in r)]
+        fallen += len(free) < backgrounds.MIN_FREE
+        free = range(count) if len(free) < backgrounds.MIN_FREE else free
+        values = np.sort([images[n][y, x] for n in free], axis=0)
+        np.testing.assert_array_equal(background[y, x], values[(len(values) - 1) // 2])
+    assert fallback == fallen
+
+
+def test_rectangles_shift_into_a_part_of_the_picture():
+    found = backgrounds.shift([(0, 0, 10, 10), (5, 8, 30, 40), (20, 0, 30, 5)], (4, 6, 20, 30))
+    assert found == [(0, 0, 6, 4), (1, 2, 16, 24)]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_window_of_all_crops_holds_every_pixel_they_sample(side):
+    moves = [np.array(move) for move in ((0, 0, 0), (60, 20, 30), (-90, 30, -60), (170, 0, 40))]
+    hands = [instant(tiny_dump.joints_at(0, side) + move, side) for move in moves]
+    for camera in tiny_dump.cameras():
+        views = [(i, crop_views.crop_of(hand, camera, MARGIN, 64)) for i, hand in enumerate(hands)]
+        border = crop_views.borders(views, camera)
+        left, top, right, bottom = crop_views.window_of(border, camera)
+        for (_, crop), points in zip(views, border, strict=True):
+            x, y = crops.sampling_maps(crop)
+            seen = x > crops.OUTSIDE
+            # A pixel on the very border is a blend with what lies outside of the frame.
+            low, high = np.floor([x[seen], y[seen]]), np.ceil([x[seen], y[seen]])
+            assert (low.max(1) < [right, bottom]).all() and (high.min(1) >= [left, top]).all()
+            if seen.all():
+                assert np.abs(points.min(0) - [x.min(), y.min()]).max() < 3
+                assert np.abs(points.max(0) - [x.max(), y.max()]).max() < 3
+                for one, other in zip(crops.crop_maps(crop), crops.crop_maps(crop, whole=True), strict=True):
+                    np.testing.assert_array_equal(one, other)
+
+
+def test_hand_rectangles_hold_the_hand_and_stay_in_the_picture():
+    camera = tiny_dump.cameras()[0]
+    for shift in (0, np.array([150, 60, 0])):
+        joints = tiny_dump.joints_at(0, "right") + shift
+        ((x0, y0, x1, y1),) = backgrounds.hand_rectangles(camera, [(joints, np.ones(21, bool))], [])
+        pixels = geometry.project(joints, camera)
+        seen = pixels[geometry.inside(pixels, camera)]
+        assert (seen > [x0, y0]).all() and (seen < [x1, y1]).all()
+        assert x0 >= 0 and y0 >= 0 and x1 <= camera.width and y1 <= camera.height
+    assert backgrounds.hand_rectangles(camera, [(joints, np.zeros(21, bool))], []) == []
+    assert backgrounds.hand_rectangles(camera, [], [np.array([100.0, 50, 40, 20])]) == [(90, 40, 150, 80)]
+
+
+def test_background_samples_are_spread_and_bounded():
+    small, large = types.SimpleNamespace(width=64, height=64), types.SimpleNamespace(width=1920, height=1080)
+    assert backgrounds.sample_frames([5, 1, 9], small) == [1, 5, 9]
+    picks = backgrounds.sample_frames(range(100, 5000), small)
+    assert len(picks) == backgrounds.MAX_SAMPLES and picks[0] == 100 and picks[-1] == 4999
+    assert np.ptp(np.diff(picks)) <= 1
+    assert 30 < len(backgrounds.sample_frames(range(5000), large)) < 70
+
+
+def test_videos_are_read_in_order_and_end_where_they_end(tmp_path):
+    camera, skipped = tiny_dump.cameras()[0], Skipped()
+    flat = [np.full((tiny_dump.HEIGHT, tiny_dump.WIDTH, 3), 10 * frame + 20, np.uint8) for frame in range(20)]
+    path = tmp_path / "hdVideos" / "hd_00_00.mp4"
+    tiny_dump.write_video(path, flat)
+    assert frames.fps(path) == pytest.approx(tiny_dump.FPS)
+    found = dict(frames.read(path, camera, [0, 3, 4, 17, 19, 20, 31], skipped))
+    for frame in (0, 3, 4, 17, 19):
+        assert np.abs(found[frame].whole().mean() - (10 * frame + 20)) < 4, frame
+    assert found[20] is None and found[31] is None
+    assert skipped.counts == {"frames: beyond the end of the video, or not decodable": 2}
+    path.write_bytes(b"no video")
+    with pytest.raises(ValueError, match=r"hd_00_00\.mp4: not a video"):
+        frames.fps(path)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("mp4v", "mp4"), ("MJPG", "avi")])
+def test_parts_of_a_video_are_those_of_its_pictures(tmp_path, codec, suffix):
+    """Planes (MPEG-4) and pictures of the full range (Motion JPEG), against OpenCV's reader."""
+    camera, skipped = tiny_dump.cameras()[0], Skipped()
+    path, size = tmp_path / f"hd_00_00.{suffix}", (tiny_dump.WIDTH, tiny_dump.HEIGHT)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 30, size)
+    for scale in (1.0, 0.7):
+        writer.write((scale * tiny_dump.scene(camera)).astype(np.uint8))
+    writer.release()
+    video = cv2.VideoCapture(str(path))
+    for _, picture in frames.read(path, camera, [0, 1], skipped):
+        expected = video.read()[1].astype(int)
+        whole = picture.whole()
+        assert whole.shape == expected.shape
+        # OpenCV blends the colours of neighbours, which belong to two by two pixels.
+        assert np.abs(whole - expected).mean() < 1.5
+        for left, top, right, bottom in ((0, 0, 7, 5), (31, 40, 92, 103), (33, 17, *size), (10, 10, 11, 11)):
+            np.testing.assert_array_equal(picture.part((left, top, right, bottom)), whole[top:bottom, left:right])
+
+
+def write_video(path, pictures, turned=0, **settings):
+    """Pictures [height, width, 3] BGR uint8 as H.264, which a player has to turn by `turned` degrees."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "10"})
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = settings.get("pix_fmt", "yuv420p")
+        if turned:
+            stream.set_display_rotation(turned)
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(picture, "bgr24")
+            container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(("turned", "pix_fmt"), [(90, "yuv420p"), (-90, "yuv420p"), (180, "yuv420p"), (0, "yuv444p")])
+def test_other_videos_are_read_as_opencv_reads_them(tmp_path, turned, pix_fmt):
+    camera, skipped = tiny_dump.cameras()[0], Skipped()
+    write_video(tmp_path / "video.mp4", [tiny_dump.scene(camera)] * 3, turned, pix_fmt=pix_fmt)
+    expected = cv2.VideoCapture(str(tmp_path / "video.mp4")).read()[1]
+    camera = dataclasses.replace(camera, width=expected.shape[1], height=expected.shape[0])
+    ((_, picture),) = frames.read(tmp_path / "video.mp4", camera, [1], skipped)
+    assert np.abs(picture.whole().astype(int) - expected).mean() < 2
+
+
+def test_a_video_ends_where_it_is_damaged(tmp_path):
+    """Whatever number a later picture has, it might be that of another."""
+    camera, skipped, path = tiny_dump.cameras()[0], Skipped(), tmp_path / "video.mp4"
+    random = np.random.default_rng(0)
+    write_video(path, [random.integers(0, 256, (360, 480, 3), dtype=np.uint8) for _ in range(30)])
+    whole = dict(frames.read(path, camera, range(30), skipped))
+    assert not skipped.counts
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200_000] = bytes(200_000)
+    path.write_bytes(data)
+    found = dict(frames.read(path, camera, range(30), skipped))
+    seen = [number for number, picture in found.items() if picture is not None]
+    assert seen == list(range(len(seen))) and 0 < len(seen) < 30
+    for number in seen[:-1]:
+        np.testing.assert_array_equal(found[number].whole(), whole[number].whole())
+
+
+@pytest.mark.parametrize("size", [32, 96])
+def test_a_crop_of_a_part_is_that_of_the_whole_picture(size):
+    """At 32 px the maps are finer than the crop."""
+    for camera in tiny_dump.cameras():
+        picture = frames.Image(tiny_dump.scene(camera))
+        for move in ((0, 0, 0), (60, 20, 30), (-90, 30, -60), (170, 0, 40)):
+            crop = crop_views.crop_of(instant(tiny_dump.joints_at(0, "left") + move, "left"), camera, MARGIN, size)
+            window = crop_views.window_of(crop_views.borders([(0, crop)], camera), camera)
+            part = crops.render(picture.part(window), crop_views.window_maps(crop, False, window), size)
+            np.testing.assert_array_equal(part, crops.render(picture.whole(), crops.sampling_maps(crop), size))
+
+
+def test_damaged_and_missing_images_are_counted(tmp_path):
+    camera, skipped = tiny_dump.cameras()[0], Skipped()
+    for frame in range(4):
+        cv2.imwrite(str(tmp_path / f"00_00_{frame:08d}.jpg"), tiny_dump.scene(camera)[..., ::-1])
+    whole = (tmp_path / "00_00_00000001.jpg").read_bytes()
+    (tmp_path / "00_00_00000001.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "00_00_00000002.jpg").write_bytes(b"")
+    found = dict(frames.read(tmp_path, camera, [0, 1, 2, 3, 8], skipped))
+    assert [frame for frame, image in found.items() if image is not None] == [0, 3]
+    assert np.abs(found[3].whole().astype(int) - tiny_dump.scene(camera)).max() < 12
+    assert skipped.counts == {"frames: damaged image": 2, "frames: no image of that number": 1}
+    cv2.imwrite(str(tmp_path / "00_00_00000000.jpg"), np.zeros((50, 60, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"60x50 px, camera 00_00 is calibrated for 480x360"):
+        list(frames.read(tmp_path, camera, [0], skipped))
+
+
+def test_sources_prefer_images_and_count_what_is_missing(tmp_path):
+    (tmp_path / "hdImgs" / "00_00").mkdir(parents=True)
+    (tmp_path / "hdImgs" / "00_00" / "00_00_00000000.jpg").touch()
+    (tmp_path / "hdImgs" / "00_01").mkdir()
+    (tmp_path / "hdVideos").mkdir()
+    for name in ("00_00", "00_01"):
+        (tmp_path / "hdVideos" / f"hd_{name}.mp4").touch()
+    skipped = Skipped()
+    sources = frames.find_sources(tmp_path, tiny_dump.cameras(), skipped)
+    assert {name: path.name for name, path in sources.items()} == {"00_00": "00_00", "00_01": "hd_00_01.mp4"}
+    assert skipped.counts == {"cameras: listed, but no video and no images": 1} and "00_02" in str(skipped.first)

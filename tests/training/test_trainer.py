@@ -1,0 +1,235 @@
+"""The real trainer on a tiny dome: every regime, resuming, replicas, bad input."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import full_disk
+import keras
+import numpy as np
+import pytest
+
+from hand_tf import train
+from hand_tf.core import atomic, command_line, manifest
+from hand_tf.nets import resnet
+from hand_tf.training import callbacks, trainer
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def run(records, workdir, regime, *flags):
+    """Trains `regime` with its own flagfile and the smoke sizes; returns the exit status."""
+    os.chdir(ROOT)
+    train.FLAGS.unparse_flags()
+    arguments = [f"--flagfile=flags/{regime}.flags", "--flagfile=flags/smoke.flags", *flags]
+    arguments += [f"--data_dir={records}", f"--workdir={workdir}"]
+    return command_line.old_run(train.main, train.FLAGS, ["train", *arguments])
+
+
+def weights(workdir, name):
+    model = keras.models.load_model(pathlib.Path(workdir) / f"{name}.keras", compile=False, safe_mode=True)
+    return [np.asarray(variable) for variable in model.weights]  # not dropout's seeds, which a file does not keep
+
+
+pytestmark = pytest.mark.usefixtures("one_replica")
+
+
+@pytest.fixture(scope="module")
+def pretrained(records, tmp_path_factory, one_replica):
+    workdir = tmp_path_factory.mktemp("runs") / "pretrain_aug"
+    assert run(records, workdir, "pretrain_aug", "--probe_crops=24") == 0
+    return workdir
+
+
+def test_pretraining_leaves_parts_history_pictures_and_a_probe(pretrained):
+    assert {"encoder.keras", "decoder.keras", "run.json", "flags.txt"} <= {p.name for p in pretrained.iterdir()}
+    assert not (pretrained / "pose_head.keras").exists()
+    rows = callbacks.read_history(pretrained / "history.csv")
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(np.isfinite(row["probe"]) and row["probe"] < 200 for row in rows)
+    assert (pretrained / "pictures" / "novel_views_00002.png").stat().st_size > 1000
+    assert list((pretrained / "tensorboard").iterdir())
+    facts = json.loads((pretrained / "run.json").read_text())
+    assert (facts["regime"], facts["steps"], facts["labels"]) == ("pretrain", 6, 0)
+
+
+def test_a_frozen_encoder_does_not_move(records, pretrained, tmp_path):
+    assert run(records, tmp_path / "run", "pose_head", "--scenario=S0:12", f"--init_from={pretrained}") == 0
+    for before, after in zip(weights(pretrained, "encoder"), weights(tmp_path / "run", "encoder"), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["labels"] == 12
+    head = keras.models.load_model(tmp_path / "run" / "pose_head.keras", compile=False, safe_mode=True)
+    assert np.asarray(head.get_layer("pose").std)[1:].min() > 1  # mm: statistics of the labels, not 1
+
+
+@pytest.mark.parametrize("regime", ["supervised", "finetune", "finetune_joint", "semi_supervised"])
+def test_every_regime_runs(regime, records, pretrained, tmp_path):
+    start = [f"--init_from={pretrained}"] if regime.startswith("finetune") else []
+    name = "finetune" if regime == "finetune_joint" else regime
+    assert run(records, tmp_path / "run", name, f"--regime={regime}", "--scenario=S0+S1:8", *start) == 0
+    assert (tmp_path / "run" / "pose_head.keras").is_file()
+    if start:
+        pairs = zip(weights(pretrained, "encoder"), weights(tmp_path / "run", "encoder"), strict=True)
+        assert any(not np.array_equal(a, b) for a, b in pairs)
+
+
+class Killed(BaseException):
+    """Not an Exception, like a signal."""
+
+
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(records, tmp_path, monkeypatch):
+    flags = ["semi_supervised", "--scenario=S0:8", "--epochs=3", "--latent_dropout=0.2", "--in_plane_degrees=90"]
+    assert run(records, tmp_path / "whole", *flags) == 0
+    log = callbacks.History.on_epoch_end
+
+    def die_in_the_second_epoch(self, epoch, logs=None):
+        log(self, epoch, logs)
+        if epoch == 1:  # after the history's line, before the checkpoint: the epoch is lost and its line is not
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(callbacks.History, "on_epoch_end", die_in_the_second_epoch)
+        run(records, tmp_path / "killed", *flags)
+    assert not (tmp_path / "killed" / "run.json").exists()
+    assert run(records, tmp_path / "killed", *flags) == 0
+    for name in ("encoder", "decoder", "pose_head"):
+        for a, b in zip(weights(tmp_path / "whole", name), weights(tmp_path / "killed", name), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=name)
+    whole, killed = (callbacks.read_history(tmp_path / name / "history.csv") for name in ("whole", "killed"))
+    assert [row["epoch"] for row in killed] == [1, 2, 3]
+    np.testing.assert_allclose([r["loss"] for r in whole], [r["loss"] for r in killed], rtol=1e-4)
+
+
+def test_one_and_two_replicas_agree(records, tmp_path, monkeypatch, strategy):
+    assert strategy.num_replicas_in_sync == 2
+    flags = ["semi_supervised", "--scenario=S0:8", "--epochs=1", "--head_dropout=0"]
+    assert run(records, tmp_path / "one", *flags) == 0
+    monkeypatch.setattr(trainer, "strategy", lambda: strategy)
+    assert run(records, tmp_path / "two", *flags) == 0
+    one, two = (callbacks.read_history(tmp_path / name / "history.csv")[0] for name in ("one", "two"))
+    assert one["loss"] == pytest.approx(two["loss"], rel=1e-3)
+    for name in ("encoder", "decoder", "pose_head"):
+        for a, b in zip(weights(tmp_path / "one", name), weights(tmp_path / "two", name), strict=True):
+            # Adam's first steps are the sign of the gradient: a last bit may flip the step of a near-zero one.
+            assert np.mean(np.abs(a - b)) < 2e-4, name
+
+
+def test_the_command_line_replays_a_run_from_its_flags(records, pretrained, tmp_path):
+    arguments = [f"--flagfile={pretrained / 'flags.txt'}", f"--workdir={tmp_path / 'again'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "hand_tf.train", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "pose probe on S2" in done.stdout
+    losses = [callbacks.read_history(path / "history.csv")[-1]["loss"] for path in (pretrained, tmp_path / "again")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_finished_run_is_left_alone(records, pretrained, capsys):
+    before = (pretrained / "encoder.keras").stat().st_mtime_ns
+    assert run(records, pretrained, "pretrain_aug", "--probe_crops=24") == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert (pretrained / "encoder.keras").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("regime", "flags", "message"),
+    [
+        ("supervised", ["--scenario=S0:8"], "belongs to a run with --regime=pretrain"),
+        ("pretrain_aug", ["--probe_crops=24", "--num_points=9"], "--num_points=8, asked for --num_points=9"),
+    ],
+)
+def test_a_workdir_of_another_run_is_refused(records, pretrained, capsys, regime, flags, message):
+    assert run(records, pretrained, regime, *flags) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("regime", "flags", "message"),
+    [
+        ("supervised", [], "say which with --scenario"),
+        ("supervised", ["--scenario=S7"], "no S7 in the records"),
+        ("supervised", ["--scenario=S0:99999"], "asks for 99999 labels"),
+        ("pose_head", ["--scenario=S0"], "pass its workdir as --init_from"),
+        ("pose_head", ["--scenario=S0", "--init_from=/nowhere"], "no encoder.keras there"),
+        ("pretrain", ["--perceptual_weights=/nowhere.safetensors"], "/nowhere.safetensors"),
+        ("pretrain", ["--subjects=S8"], "no S8 in the records"),
+        ("pretrain", ["--min_time_gap=1000"], "far enough apart"),
+    ],
+)
+def test_bad_flags_get_one_clear_line(records, tmp_path, capsys, regime, flags, message):
+    assert run(records, tmp_path / "run", regime, *flags) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_imagenet_weights_are_never_replaced_in_silence(records, tmp_path, capsys, monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(resnet.keras.utils, "get_file", offline)
+    assert run(records, tmp_path / "run", "pretrain", "--perceptual_weights=imagenet") == 1
+    assert "pass a local file" in capsys.readouterr().err
+
+
+def test_a_scenario_without_labels_is_refused(records, tmp_path, capsys):
+    for path in records.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    data, index = manifest.load(tmp_path, 1), manifest.read_index(tmp_path)
+    manifest.write(tmp_path, data, [row | {"labelled": False} for row in index])
+    assert run(tmp_path, tmp_path / "run", "supervised", "--scenario=S0") == 1
+    assert "no label of S0" in capsys.readouterr().err
+
+
+def test_a_shard_cut_short_or_changed_is_named(records, tmp_path, capsys):
+    for path in records.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with open(tmp_path / "index.csv", newline="") as file:
+        shard = tmp_path / next(row["shard"] for row in csv.DictReader(file) if row["subject"] == "S0")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    assert run(tmp_path, tmp_path / "a", "supervised", "--scenario=S0:all") == 1
+    error = capsys.readouterr().err
+    assert shard.name in error and "damaged" in error
+    shard.write_bytes(data[:-100])
+    assert run(tmp_path, tmp_path / "b", "supervised", "--scenario=S0:all") == 1
+    assert "cut short" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_the_run_continues_from_there(records, pretrained, tmp_path, monkeypatch, capsys):
+    workdir, flags = tmp_path / "run", ["pose_head", "--scenario=S0:8", f"--init_from={pretrained}"]
+
+    def full(*arguments):
+        """Runs with a full disk; returns the history that is left."""
+        with monkeypatch.context() as patch:
+            full_disk.fill(patch, *arguments)
+            assert run(records, workdir, *flags) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ") and full_disk.ERROR in line
+        assert not (workdir / "run.json").exists()
+        return callbacks.read_history(workdir / "history.csv")
+
+    begun = full(atomic, "epoch_*.npz.partial", 1)  # in the second epoch, whose line is already in the history
+    assert [row["epoch"] for row in begun] == [1, 2]
+    (first,) = (workdir / "checkpoints").glob("*.npz")
+    whole = first.read_bytes()
+    with np.load(first) as arrays:
+        assert all(np.isfinite(arrays[name]).all() for name in arrays.files)
+
+    assert full(atomic, "history.csv.partial") == begun  # the file of before, although its second line is dropped
+    assert list((workdir / "checkpoints").glob("*.npz")) == [first] and first.read_bytes() == whole
+
+    ended = full(atomic, "run.json.partial")
+    assert ended[0] == begun[0] and ended[1]["loss"] == pytest.approx(begun[1]["loss"], rel=1e-4)
+    head = weights(workdir, "pose_head")
+    assert run(records, workdir, *flags) == 0
+    assert (workdir / "run.json").is_file() and not list(workdir.rglob("*partial*"))
+    for before, after in zip(head, weights(workdir, "pose_head"), strict=True):
+        np.testing.assert_array_equal(before, after)
