@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import results
-from hand_tf.core import command_line, crops
+from hand_tf.core import command_line, crops, records_folder
 from tfrecords_tools.dome import capture, records
 from tfrecords_tools.dome.person import hand
 from tfrecords_tools.dome.studio import render
@@ -115,9 +115,8 @@ def run_command(total, folder):
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "tfrecords_tools.dome", *arguments], check=True)
     seconds = time.monotonic() - start
-    from hand_tf.core import manifest, schema
 
-    crop_count = sum(group.crops for group in manifest.load(folder, schema.SCHEMA_VERSION).groups)
+    crop_count = sum(group.num_crops for group in records_folder.load_manifest(folder).groups)
     size = sum(path.stat().st_size for path in pathlib.Path(folder).glob("*.tfrecord"))
     shutil.rmtree(folder)
     return {"crops": crop_count, "seconds": round(seconds, 1), "bytes": size}

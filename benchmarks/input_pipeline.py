@@ -32,7 +32,7 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import results
-from hand_tf.core import command_line, manifest, schema
+from hand_tf.core import command_line, records_folder
 from hand_tf.data import triplets
 from hand_tf.training import settings
 
@@ -181,7 +181,7 @@ def measure(records, data):
 def repeated(records, data, copies, folder):
     """Makes `folder` a folder of records that holds those of `records` `copies` times, as links."""
     groups, rows = [], []
-    index = manifest.read_index(records)
+    index = records_folder.read_index(records)
     for n in range(copies):
         rows += [row | {"sequence": f"{row['sequence']}_{n}", "shard": f"{n}.{row['shard']}"} for row in index]
         for group in data.groups:
@@ -189,7 +189,7 @@ def repeated(records, data, copies, folder):
             groups.append(dataclasses.replace(group, sequence=f"{group.sequence}_{n}", shards=shards))
             for shard, source in zip(shards, group.shards, strict=True):
                 os.symlink(pathlib.Path(records).resolve() / source.file, pathlib.Path(folder) / shard.file)
-    manifest.write(folder, dataclasses.replace(data, groups=tuple(groups)), rows)
+    records_folder.write_manifest(folder, dataclasses.replace(data, groups=tuple(groups)), rows)
 
 
 def memory(records, data, copies):
@@ -205,7 +205,7 @@ def memory(records, data, copies):
 
 
 def _peak_memory(records, data):
-    views = sum(group.crops for group in data.groups) // 2  # two records give as many triplets as one has views
+    views = sum(group.num_crops for group in data.groups) // 2  # two records give as many triplets as one has views
     steps = max(views // FLAGS.batch_size, 8 * FLAGS.batches)
     for _ in batches(records, data, {}, steps).take(steps):
         pass
@@ -214,7 +214,7 @@ def _peak_memory(records, data):
 
 def main(_):
     """Prints the table and the headline."""
-    data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
+    data = records_folder.load_manifest(FLAGS.data_dir)
     if FLAGS.memory_only:
         print(json.dumps(_peak_memory(FLAGS.data_dir, data)))
         return

@@ -34,7 +34,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import results
-from hand_tf.core import command_line
+from hand_tf.core import command_line, records_folder
 from hand_tf.serving import litert
 
 FLAGS = flags.FlagValues()
@@ -239,12 +239,11 @@ def take_turns(paths):
 def score(paths):
     """N-MPJPE in mm, {format: value}, of the formats of one run on the test crops."""
     from hand_tf import evaluate, predict
-    from hand_tf.core import manifest, schema
     from hand_tf.data import labelled_crops, scenarios
 
-    data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
-    index = manifest.read_index(FLAGS.data_dir)
-    chosen = scenarios.choose(f"{FLAGS.subjects}:all", index, data.subjects)
+    data = records_folder.load_manifest(FLAGS.data_dir)
+    index = records_folder.read_index(FLAGS.data_dir)
+    chosen = scenarios.choose_labels(f"{FLAGS.subjects}:all", index, data.subjects)
     chosen = chosen[: FLAGS.max_crops] if FLAGS.max_crops else chosen
     batches = labelled_crops.evaluation(FLAGS.data_dir, data, chosen, index, batch_size=BATCH).as_numpy_iterator()
     estimators = {kind: predict.load(path, predict.read_facts(path)) for kind, path in paths.items()}

@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import results
-from hand_tf.core import atomic, command_line, manifest, skeleton
+from hand_tf.core import atomic, command_line, records_folder, skeleton
 from tfrecords_tools.dome import capture
 from tfrecords_tools.dump import panoptic
 
@@ -64,7 +64,7 @@ def record_bytes():
             done = subprocess.run(dome, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise ValueError(f"the dome ended with: {done.stderr.strip()[-300:]}")
-            report = json.loads((pathlib.Path(folder) / str(size) / manifest.MANIFEST).read_text())["report"]
+            report = json.loads((pathlib.Path(folder) / str(size) / records_folder.MANIFEST).read_text())["report"]
             found[size] = report["bytes"] / report["views"]
     return found
 
@@ -73,19 +73,19 @@ def index_cost():
     """Of a row of the index with 31 cameras: bytes on disk, bytes in memory, seconds to read it."""
     cameras = " ".join(f"00_{node:02d}" for node in range(VIEWS))
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / manifest.INDEX
+        path = pathlib.Path(folder) / records_folder.INDEX
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(manifest.INDEX_FIELDS)
+            writer.writerow(records_folder.INDEX_FIELDS)
             for n in range(INDEX_ROWS):
                 take = n // SHARD
                 shard, key = f"pose{take}.S{take}.right-00000-of-00001.tfrecord", f"pose{take}/S{take}/right/{n:08d}"
                 writer.writerow([key, shard, f"pose{take}", f"S{take}", "right", n, cameras, 1])
         start = time.process_time()
-        manifest.read_index(folder)
+        records_folder.read_index(folder)
         seconds = time.process_time() - start
         tracemalloc.start()
-        rows = manifest.read_index(folder)
+        rows = records_folder.read_index(folder)
         held = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
         return path.stat().st_size / len(rows), held / len(rows), seconds / len(rows)

@@ -27,7 +27,7 @@ import numpy as np
 from absl import flags
 
 import hand_tf
-from hand_tf.core import atomic, command_line, crops, manifest, skeleton
+from hand_tf.core import atomic, command_line, crops, records_folder, skeleton
 from hand_tf.data import scenarios
 from hand_tf.results.table import RESULTS
 from hand_tf.training import runs
@@ -49,14 +49,13 @@ flags.mark_flags_as_required(["data_dir", "run"], flag_values=FLAGS)
 
 
 def main(_):
-    from hand_tf.core import schema  # TensorFlow: not for --help
 
     workdir = pathlib.Path(FLAGS.run)
     run = runs.describe(workdir)
-    data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
+    data = records_folder.load_manifest(FLAGS.data_dir)
     estimator, mean_pose = load_estimator(workdir, data.crop_size)
-    index = manifest.read_index(FLAGS.data_dir)
-    chosen = scenarios.choose(f"{FLAGS.subjects}:all", index, data.subjects)
+    index = records_folder.read_index(FLAGS.data_dir)
+    chosen = scenarios.choose_labels(f"{FLAGS.subjects}:all", index, data.subjects)
     chosen = chosen[: FLAGS.max_crops] if FLAGS.max_crops else chosen
 
     started = time.perf_counter()

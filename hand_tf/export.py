@@ -42,7 +42,7 @@ import zipfile
 from absl import flags
 
 import hand_tf
-from hand_tf.core import atomic, command_line, crops, manifest, skeleton
+from hand_tf.core import atomic, command_line, crops, records_folder, skeleton
 from hand_tf.serving import litert, picture_inputs
 from hand_tf.training import runs
 
@@ -261,18 +261,17 @@ def _training_crops(run, trained):
     """
     import numpy as np
 
-    from hand_tf.core import schema
     from hand_tf.data import labelled_crops, scenarios
 
     if not FLAGS.data_dir:
         raise ValueError("--format=litert_int8 sets its ranges on crops of the run's records: pass --data_dir")
-    data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
+    data = records_folder.load_manifest(FLAGS.data_dir)
     if trained.get("records") != data.content:
         raise ValueError(f"--data_dir={FLAGS.data_dir}: not the records that {run} learnt from")
     seen = runs.subjects_seen(runs.describe(run), data.subjects)
     subjects = "+".join(name for name in data.subjects if name in seen)
-    index = manifest.read_index(FLAGS.data_dir)
-    chosen = scenarios.choose(f"{subjects}:all", index, data.subjects)[: 2 * CALIBRATION]
+    index = records_folder.read_index(FLAGS.data_dir)
+    chosen = scenarios.choose_labels(f"{subjects}:all", index, data.subjects)[: 2 * CALIBRATION]
     images = []
     for position, rule in enumerate(crops.CROP_RULES):
         part = chosen[position::2]

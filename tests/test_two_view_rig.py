@@ -16,7 +16,7 @@ import pytest
 from conftest import SHARED
 
 from hand_tf import evaluate, export, predict, train
-from hand_tf.core import command_line, crops, geometry, manifest, schema, skeleton
+from hand_tf.core import command_line, crops, geometry, records_folder, skeleton
 from hand_tf.data import labelled_crops, triplets
 from tfrecords_tools import build, inspect
 from tfrecords_tools.dump import panoptic
@@ -52,7 +52,7 @@ def records(tmp_path_factory):
 @pytest.fixture(scope="module")
 def content(records):
     """The records, dicts of arrays."""
-    return list(inspect.read_records(records, manifest.read_index(records)))
+    return list(inspect.read_records(records, records_folder.read_index(records)))
 
 
 def trained(records, workdir, regime, *flags):
@@ -139,7 +139,7 @@ def predicted(runs, pictures, tmp_path_factory):
 def test_every_annotated_instant_is_a_record(records, content):
     annotated = [frame for frame, _ in panoptic.hand_files(RIG) if frame % 10 == 0]
     assert 30 <= len(content) <= 40 and {int(record["frame"]) for record in content} <= set(annotated)
-    report = manifest.load(records, schema.SCHEMA_VERSION).report
+    report = records_folder.load_manifest(records).report
     assert report["records"] + sum(
         skip["count"] for reason, skip in report["skipped"].items() if reason.startswith("instants: fewer than 2")
     ) == len(annotated)
@@ -182,7 +182,7 @@ def test_joints_of_a_crop_lie_where_the_real_cameras_see_them(content):
 
 
 def test_early_and_late_never_mix(records, runs, results):
-    index = manifest.read_index(records)
+    index = records_folder.read_index(records)
     shards = {subject: {row["shard"] for row in index if row["subject"] == subject} for subject in ("early", "late")}
     assert not shards["early"] & shards["late"]
     _, pretraining = runs["pretrain_aug"]

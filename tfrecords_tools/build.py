@@ -19,7 +19,7 @@ import time
 from absl import flags
 from tqdm import tqdm
 
-from hand_tf.core import command_line, manifest
+from hand_tf.core import command_line, records_folder
 from tfrecords_tools.dump import sequences
 from tfrecords_tools.dump.skipped import Skipped
 from tfrecords_tools.records import backgrounds, camera_pass, work_folder, workers
@@ -143,11 +143,10 @@ def run(options):
     settings = {name: value for name, value in flags_of(options).items() if name not in _FREE}
     settings["sequences"] = {sequence.name: sequences.digest(sequence) for sequence in dumps}
     work_folder.claim(options.output, settings)
-    from hand_tf.core import schema  # brings TensorFlow, which the workers can do without
     from tfrecords_tools.records import shards
 
-    if (options.output / manifest.MANIFEST).is_file():
-        return manifest.load(options.output, schema.SCHEMA_VERSION).report
+    if (options.output / records_folder.MANIFEST).is_file():
+        return records_folder.load_manifest(options.output).report
     jobs = {sequence.name: camera_jobs(sequence, options) for sequence in dumps}
     cut_crops([job for group in jobs.values() for job in group], options.workers)
     groups, index, scenes = _write_records(dumps, jobs, options, skipped)

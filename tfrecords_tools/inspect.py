@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from absl import flags
 
-from hand_tf.core import command_line, crops, drawing, manifest
+from hand_tf.core import command_line, crops, drawing, records_folder
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", None, "contact sheet to write, .png", flag_values=FLAGS)
@@ -29,7 +29,7 @@ def table(content):
     yield f"{'sequence':<24}{'subject':<14}{'side':<7}{'records':>9}{'labelled':>9}{'views':>9}{'shards':>7}{'MB':>9}"
     for group in content.groups:
         size = sum(shard.bytes for shard in group.shards) / 1e6
-        counts = f"{group.records:>9}{group.labelled:>9}{group.crops:>9}{len(group.shards):>7}{size:>9.1f}"
+        counts = f"{group.num_records:>9}{group.num_labelled:>9}{group.num_crops:>9}{len(group.shards):>7}{size:>9.1f}"
         yield f"{group.sequence:<24}{group.subject:<14}{group.side:<7}{counts}"
     records, views = (sum(getattr(group, name) for group in content.groups) for name in ("records", "crops"))
     yield (
@@ -94,17 +94,16 @@ def main(arguments):
         raise ValueError(
             f"one records folder expected, got {len(arguments)}: python -m tfrecords_tools.inspect RECORDS"
         )
-    from hand_tf.core import schema
 
     folder = pathlib.Path(arguments[0])
-    content = manifest.load(folder, schema.SCHEMA_VERSION)
+    content = records_folder.load_manifest(folder)
     print("\n".join(table(content)))
-    damaged = manifest.damaged(folder, content)
+    damaged = records_folder.damaged(folder, content)
     if damaged:
         raise ValueError(f"{folder}: checksum differs from the manifest's: {', '.join(damaged)}")
     print("All checksums agree.")
     if FLAGS.output:
-        records = read_records(folder, choose(manifest.read_index(folder), FLAGS.num_instants, FLAGS.seed))
+        records = read_records(folder, choose(records_folder.read_index(folder), FLAGS.num_instants, FLAGS.seed))
         drawing.save(FLAGS.output, sheet(records, FLAGS.num_views))
         print(f"{FLAGS.output}: written; thumb red, index yellow, middle green, ring blue, little finger violet")
 

@@ -23,7 +23,7 @@ def settings(text):
 def claim(workdir, flags, records, write=True):
     """Makes `workdir` the folder of the run with these `flags` (text); True if that run has already finished.
 
-    `records` is the digest of the records it learns from (`manifest.Manifest.content`). A folder whose run never came
+    `records` is the digest of the records it learns from (`Manifest.digest`). A folder whose run never came
     to a checkpoint, because a flag was wrong for instance, is taken over. Without `write`, for processes that help
     another one, it only looks. Raises ValueError if it is another run's.
     """

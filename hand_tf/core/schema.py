@@ -12,8 +12,6 @@ import tensorflow as tf
 
 from hand_tf.core import skeleton
 
-SCHEMA_VERSION = 1
-
 _STRINGS = tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True)
 _MATRICES = tf.io.FixedLenSequenceFeature([3, 3], tf.float32, allow_missing=True)
 FEATURES = {

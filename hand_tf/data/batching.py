@@ -6,10 +6,11 @@ call, and threads hand over batches, not pictures.
 
 import contextlib
 import functools
+from collections.abc import Iterator
 
 import tensorflow as tf
 
-from hand_tf.core import manifest, schema
+from hand_tf.core import records_folder, schema
 
 AUTOTUNE = tf.data.AUTOTUNE
 READ_BYTES = 1 << 18  # at a time from a shard
@@ -24,13 +25,15 @@ def salted(seed, *salts):
 
 
 @contextlib.contextmanager
-def damage_named(records, data):
+def damage_named(records: records_folder.Records) -> Iterator[None]:
     """Turns TensorFlow's DataLossError into a ValueError that names the damaged shards of `records`."""
     try:
         yield
     except tf.errors.DataLossError as error:
-        names = ", ".join(manifest.damaged(records, data)) or "a shard"
-        raise ValueError(f"{records}: {names} is damaged (its SHA-256 is not the manifest's); build again") from error
+        names = ", ".join(records_folder.damaged(records.folder, records.manifest)) or "a shard"
+        raise ValueError(
+            f"{records.folder}: {names} is damaged (its SHA-256 is not the manifest's); build again"
+        ) from error
 
 
 def epochs(one_pass, count, seed, first_epoch):

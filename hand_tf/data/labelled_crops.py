@@ -3,12 +3,11 @@
 A batch to train on is x = {source}, y = {pose}, w = {pose}: 1 for accepted joints, 0 for others.
 """
 
-import pathlib
-
 import numpy as np
 import tensorflow as tf
 
-from hand_tf.core import schema, skeleton
+from hand_tf.core import records_folder, schema, skeleton
+from hand_tf.core.crops import CROP_RULES
 from hand_tf.data import augmentation, batching
 
 
@@ -34,13 +33,13 @@ def _crops_of_record(record):
     )
 
 
-def crops_with_labels(records, chosen, index):
+def crops_with_labels(records: records_folder.Records, chosen: list[tuple[str, str]]) -> tf.data.Dataset:
     """The crops `chosen` (record key, camera name) of a folder, still encoded, in the order of the shards."""
     keys = {key for key, _ in chosen}
-    shards = sorted({row["shard"] for row in index if row["key"] in keys})
+    shards = sorted({row["shard"] for row in records.index if row["key"] in keys})
     names = [f"{key}\n{camera}" for key, camera in chosen]
     table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, [1] * len(names)), 0)
-    files = [str(pathlib.Path(records) / shard) for shard in shards]
+    files = [str(records.folder / shard) for shard in shards]
     return (
         tf.data.TFRecordDataset(files, buffer_size=batching.READ_BYTES)
         .map(schema.parse, num_parallel_calls=batching.AUTOTUNE, deterministic=True)
@@ -49,14 +48,16 @@ def crops_with_labels(records, chosen, index):
     )
 
 
-def load_labels(records, chosen, index):
+def load_labels(records: records_folder.Records, chosen: list[tuple[str, str]]) -> dict[str, np.ndarray]:
     """The labels of a scenario in memory: a dict of arrays, images still encoded (a few kilobytes each).
 
     Raises ValueError if a label the index promises is not in the records.
     """
-    crops = list(crops_with_labels(records, chosen, index).as_numpy_iterator())
+    crops = list(crops_with_labels(records, chosen).as_numpy_iterator())
     if len(crops) != len(chosen):
-        raise ValueError(f"{records}: the index promises {len(chosen)} labels, the shards hold {len(crops)} of them")
+        raise ValueError(
+            f"{records.folder}: the index promises {len(chosen)} labels, the shards hold {len(crops)} of them"
+        )
     return {name: np.stack([crop[name] for crop in crops]) for name in crops[0]}
 
 
@@ -113,7 +114,14 @@ def batches(
     return batching.batches(stream, to_training, batch_size, seed, first_epoch * steps)
 
 
-def evaluation(records, data, chosen, index, *, batch_size, crop="joints3d", box_margin=1.5):
+def evaluation(
+    records: records_folder.Records,
+    chosen: list[tuple[str, str]],
+    *,
+    batch_size: int,
+    crop: str = "joints3d",
+    box_margin: float = 1.5,
+) -> tf.data.Dataset:
     """Every chosen crop once, in a fixed order, without augmentation; the last batch may be smaller.
 
     Args:
@@ -123,12 +131,12 @@ def evaluation(records, data, chosen, index, *, batch_size, crop="joints3d", box
     Returns:
         A dataset of batches: `source` uint8, `pose` mm, `pose_weight`, `key`, `subject`, `side`, `camera`.
     """
-    if crop not in ("joints3d", "box2d"):
-        raise ValueError(f"crop {crop!r}: expected joints3d or box2d")
+    if crop not in CROP_RULES:
+        raise ValueError(f"crop {crop!r}: expected {' or '.join(CROP_RULES)}")
 
     def to_evaluate(batch):
-        batch = batching.decode(batch, ("source",), data.crop_size)
+        batch = batching.decode(batch, ("source",), records.manifest.crop_size)
         return augmentation.crop_box2d(batch, box_margin) if crop == "box2d" else batch
 
-    encoded = crops_with_labels(records, chosen, index).batch(batch_size)
+    encoded = crops_with_labels(records, chosen).batch(batch_size)
     return batching.ready(encoded.map(to_evaluate, num_parallel_calls=batching.AUTOTUNE, deterministic=True))

@@ -77,12 +77,12 @@ def _ordered_crops(rows):
     return [(key, camera) for _, _, key, camera in sorted(crops)]
 
 
-def choose(scenario, index, subjects):
+def choose_labels(scenario, index, subjects):
     """The labels of a scenario: a list of (record key, camera name), in a fixed order.
 
     Args:
         scenario: see the module's docstring.
-        index: rows of `manifest.read_index`.
+        index: rows of `records_folder.read_index`.
         subjects: all subjects of the records.
 
     Raises:

@@ -11,11 +11,11 @@ triplet uses are decoded. Every stream is infinite, cut into epochs of `steps` b
     joint        that and `labelled.batches`, whose image becomes x["labelled"]
 """
 
-import pathlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from hand_tf.core import manifest, schema
+from hand_tf.core import records_folder, schema
 from hand_tf.data import augmentation, batching
 
 RECORDS_TO_SHUFFLE, TRIPLETS_TO_SHUFFLE, GROUPS_AT_ONCE = 16, 4096, 16
@@ -24,21 +24,23 @@ NEEDED = ("frame", "crops", "backgrounds", "rotations", "intrinsics")
 IMAGES = ("source", "target", "reference", "background")
 
 
-def usable_groups(records, data, subjects, min_frames):
+def usable_groups(records: records_folder.Records, subjects: Sequence[str], min_frames: int) -> list[list[str]]:
     """Paths of the shards of each group of `subjects` in which two instants lie `min_frames` apart.
 
     Raises ValueError if there is none.
     """
     frames = {}
-    for row in manifest.read_index(records):
+    for row in records.index:
         frames.setdefault((row["sequence"], row["subject"], row["side"]), []).append(row["frame"])
     groups = []
-    for group in data.groups:
+    for group in records.manifest.groups:
         numbers = frames.get((group.sequence, group.subject, group.side), [])
         if group.subject in subjects and numbers and max(numbers) - min(numbers) >= max(min_frames, 1):
-            groups.append([str(pathlib.Path(records) / shard.file) for shard in group.shards])
+            groups.append([str(records.folder / shard.file) for shard in group.shards])
     if not groups:
-        raise ValueError(f"{records}: no group of subjects {', '.join(subjects)} has two instants far enough apart")
+        raise ValueError(
+            f"{records.folder}: no group of subjects {', '.join(subjects)} has two instants far enough apart"
+        )
     return groups
 
 
@@ -114,17 +116,16 @@ def _one_pass(groups, min_frames, same_view_share, seed):
     return triplets.unbatch().shuffle(TRIPLETS_TO_SHUFFLE, seed)
 
 
-def undecoded(records, data, subjects, *, count, seed, first_epoch=0, min_time_gap=1.0, same_view_share=0.3):
+def undecoded(records, subjects, *, count, seed, first_epoch=0, min_time_gap=1.0, same_view_share=0.3):
     """The stream of triplets, `count` an epoch, their images `IMAGES` still encoded; see `unlabelled`."""
-    min_frames = round(min_time_gap * data.fps)
-    groups = usable_groups(records, data, subjects, min_frames)
+    min_frames = round(min_time_gap * records.manifest.fps)
+    groups = usable_groups(records, subjects, min_frames)
     return batching.epochs(lambda turn: _one_pass(groups, min_frames, same_view_share, turn), count, seed, first_epoch)
 
 
 def unlabelled(
-    records,
-    data,
-    subjects,
+    records: records_folder.Records,
+    subjects: Sequence[str],
     *,
     batch_size,
     steps,
@@ -143,7 +144,7 @@ def unlabelled(
     """Triplets of novel views, for `pretrain` and the unlabelled half of joint training.
 
     Args:
-        records: folder of records; `data` its `manifest.Manifest`; `subjects` names to use.
+        records: folder of records; subjects: names of those to use.
         batch_size, steps: triplets a batch and batches an epoch.
         seed, first_epoch: see the module's docstring.
         min_time_gap: seconds between t and t'.
@@ -160,7 +161,6 @@ def unlabelled(
     """
     stream = undecoded(
         records,
-        data,
         subjects,
         count=batch_size * steps,
         seed=seed,
@@ -168,10 +168,11 @@ def unlabelled(
         min_time_gap=min_time_gap,
         same_view_share=same_view_share,
     )
-    ones = tf.ones([batch_size, data.crop_size, data.crop_size])  # captured: nobody writes them again
+    size = records.manifest.crop_size
+    ones = tf.ones([batch_size, size, size])  # captured: nobody writes them again
 
     def to_training(batch, batch_seed):
-        batch = batching.decode(batch, IMAGES, data.crop_size, twins={"target": "source"})
+        batch = batching.decode(batch, IMAGES, size, twins={"target": "source"})
         if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
             batch = augmentation.turn_triplet(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
         if colour_strength:

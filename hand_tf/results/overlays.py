@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from hand_tf import evaluate
-from hand_tf.core import drawing, manifest, schema
+from hand_tf.core import drawing, records_folder
 from hand_tf.data import batching, labelled_crops, scenarios
 from hand_tf.nets import metrics
 from hand_tf.results import charts
@@ -26,11 +26,11 @@ def sheets(study, row, records, count):
 
     Raises ValueError if `records` is not the folder that the results were measured on.
     """
-    data, index = manifest.load(records, schema.SCHEMA_VERSION), manifest.read_index(records)
+    data, index = records_folder.load_manifest(records), records_folder.read_index(records)
     test = study.results[0]["data"]
     if data.index_sha256 != test["index_sha256"]:
         raise ValueError(f"{records}: not the records that the results were measured on (index_sha256 differs)")
-    chosen = scenarios.choose(f"{test['subjects']}:all", index, data.subjects)[:count]
+    chosen = scenarios.choose_labels(f"{test['subjects']}:all", index, data.subjects)[:count]
     with batching.damage_named(records, data):
         batch = next(
             labelled_crops.evaluation(records, data, chosen, index, batch_size=len(chosen)).as_numpy_iterator()

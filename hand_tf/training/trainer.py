@@ -12,7 +12,7 @@ import types
 import keras
 import tensorflow as tf
 
-from hand_tf.core import manifest, run_folder, schema
+from hand_tf.core import records_folder, run_folder
 from hand_tf.data import batching, labelled_crops, scenarios, triplets
 from hand_tf.nets import models, resnet
 from hand_tf.training import callbacks, checkpoints, multi_host, probe, regimes, wiring
@@ -23,7 +23,7 @@ def run():
     """Trains the regime of the flags, or goes on with it. Raises ValueError or OSError with one line for bad input."""
     multi_host.rows(FLAGS.batch_size, FLAGS.processes)
     multi_host.join(FLAGS.processes, FLAGS.process_id, FLAGS.coordinator)
-    data = manifest.load(FLAGS.data_dir, schema.SCHEMA_VERSION)
+    data = records_folder.load_manifest(FLAGS.data_dir)
     with batching.damage_named(FLAGS.data_dir, data):
         _train(pathlib.Path(FLAGS.workdir), regimes.REGIMES[FLAGS.regime], data)
 
@@ -193,8 +193,10 @@ def _labels(regime, data):
         _check_earlier_labels()
     if not FLAGS.scenario:
         raise ValueError(f"--regime={regime.name} learns from labels: say which with --scenario, such as S0:10%")
-    index = manifest.read_index(FLAGS.data_dir)
-    return labelled_crops.load_labels(FLAGS.data_dir, scenarios.choose(FLAGS.scenario, index, data.subjects), index)
+    index = records_folder.read_index(FLAGS.data_dir)
+    return labelled_crops.load_labels(
+        FLAGS.data_dir, scenarios.choose_labels(FLAGS.scenario, index, data.subjects), index
+    )
 
 
 def _check_earlier_labels():
@@ -269,10 +271,10 @@ def _probed(regime):
 
 def _probe(encoder, data):
     """The pose probe's callback and its references, measured now; None where its subjects have no labels."""
-    index, sets = manifest.read_index(FLAGS.data_dir), []
+    index, sets = records_folder.read_index(FLAGS.data_dir), []
     for subjects, count in ((FLAGS.probe_fit, FLAGS.probe_crops), (FLAGS.probe_test, FLAGS.probe_crops // 2)):
         try:
-            every = scenarios.choose(f"{subjects}:all", index, data.subjects)
+            every = scenarios.choose_labels(f"{subjects}:all", index, data.subjects)
         except ValueError as error:
             print(f"no pose probe: {error} (--probe_fit, --probe_test)")
             return None

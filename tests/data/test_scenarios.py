@@ -34,7 +34,7 @@ ROWS = {row["key"]: row for row in INDEX}
 
 
 def choose(scenario, index=INDEX, subjects=SUBJECTS):
-    return scenarios.choose(scenario, index, subjects)
+    return scenarios.choose_labels(scenario, index, subjects)
 
 
 def subjects_of(labels):
@@ -137,7 +137,7 @@ def test_the_choice_is_the_same_in_every_process():
     code = (
         "import json, sys; from hand_tf.data import scenarios;"
         "index, subjects = json.load(sys.stdin);"
-        "print(json.dumps(scenarios.choose('S0..S4:30%', index, subjects)))"
+        "print(json.dumps(scenarios.choose_labels('S0..S4:30%', index, subjects)))"
     )
     for seed in ("1", "2"):
         result = subprocess.run(

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from scipy.spatial.transform import Rotation
 
-from hand_tf.core import manifest, schema
+from hand_tf.core import records_folder
 from hand_tf.data import batching, scenarios, triplets
 from hand_tf.data import labelled_crops as labelled_crops
 
@@ -21,12 +21,12 @@ View = collections.namedtuple("View", "key number camera group frame")
 
 @pytest.fixture(scope="module")
 def data(records):
-    return manifest.load(records, schema.SCHEMA_VERSION)
+    return records_folder.load_manifest(records)
 
 
 @pytest.fixture(scope="module")
 def index(records):
-    return manifest.read_index(records)
+    return records_folder.read_index(records)
 
 
 def read(path):
@@ -256,7 +256,7 @@ def test_epochs_and_seeds_differ(records, data, three_epochs):
 
 @pytest.fixture(scope="module")
 def chosen(index, data):
-    return scenarios.choose("S0..S3:15%", index, data.subjects)
+    return scenarios.choose_labels("S0..S3:15%", index, data.subjects)
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +279,7 @@ def test_labels_are_those_of_the_scenario(labels, chosen, truth):
 
 
 def test_labels_of_all_views_of_an_instant(records, index, data):
-    every = scenarios.choose("S1:all", index, data.subjects)
+    every = scenarios.choose_labels("S1:all", index, data.subjects)
     found = labelled_crops.load_labels(records, every, index)
     assert sorted(zip(found["key"].astype(str), found["camera"].astype(str), strict=True)) == sorted(every)
 
@@ -424,8 +424,8 @@ def test_a_flipped_byte_is_an_error_not_a_picture(records, data, index, tmp_path
         content = bytearray((folder / shard.file).read_bytes())
         content[len(content) // 2] ^= 0x10
         (folder / shard.file).write_bytes(content)
-    assert manifest.load(folder, schema.SCHEMA_VERSION) == data  # the sizes do not tell
-    every = scenarios.choose("S2:all", index, data.subjects)
+    assert records_folder.load_manifest(folder) == data  # the sizes do not tell
+    every = scenarios.choose_labels("S2:all", index, data.subjects)
     with pytest.raises(tf.errors.DataLossError):
         labelled_crops.load_labels(folder, every, index)
     with pytest.raises(tf.errors.DataLossError):

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from tiny_dump import right_hand
 
 from hand_tf import evaluate
-from hand_tf.core import atomic, command_line, crops, geometry, manifest, schema, skeleton
+from hand_tf.core import atomic, command_line, crops, geometry, records_folder, schema, skeleton
 from hand_tf.nets import models
 from hand_tf.training import runs
 
@@ -60,15 +60,17 @@ def write_records(folder, random):
         made[4] |= {"joint_validity": np.zeros(21), "joints": np.zeros((21, 3))}
         name = f"noise.{subject}.right-00000-of-00001.tfrecord"
         schema.write_shard(folder / name, [schema.encode(item) for item in made])
-        shard = manifest.describe_shard(folder / name, len(made))
-        groups.append(manifest.Group("noise", subject, "right", len(made), len(made) * VIEWS, 4, (shard,)))
+        shard = records_folder.describe_shard(folder / name, len(made))
+        groups.append(records_folder.Group("noise", subject, "right", len(made), len(made) * VIEWS, 4, (shard,)))
         fields = ("key", "sequence", "subject", "side", "frame", "cameras")
         index += [
             {f: item[f] for f in fields} | {"shard": name, "labelled": item["joint_validity"][0] > 0} for item in made
         ]
         records += made[:4]
     cameras = {"noise": records[0]["cameras"]}
-    manifest.write(folder, manifest.Manifest(1, SIZE, 25.0, cameras, {}, {}, "", tuple(groups)), index)
+    records_folder.write_manifest(
+        folder, records_folder.Manifest(1, SIZE, 25.0, cameras, {}, {}, "", tuple(groups)), index
+    )
     return records
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hand_tf import evaluate, report
-from hand_tf.core import command_line, drawing, manifest, skeleton
+from hand_tf.core import command_line, drawing, records_folder, skeleton
 from hand_tf.nets import models
 from hand_tf.results import overlays, table
 from hand_tf.training import runs
@@ -259,7 +259,7 @@ def test_evaluate_and_report_of_real_records(records, tmp_path):
     models.encoder(32, width=8, num_points=16, appearance_size=8).save(folder / "encoder.keras")
     models.pose_head(16, width=32).save(folder / "pose_head.keras")
     command_line.reset(evaluate.FLAGS)
-    subject = manifest.load(records, 1).subjects[-1]
+    subject = records_folder.load_manifest(records).subjects[-1]
     arguments = [f"--data_dir={records}", f"--run={folder}", f"--subjects={subject}", "--max_crops=4", "--crop=box2d"]
     assert command_line.old_run(evaluate.main, evaluate.FLAGS, ["evaluate", *arguments]) == 0
     assert run(tmp_path, f"--data_dir={records}", "--overlay_crops=2") == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hand_tf import export, predict
-from hand_tf.core import command_line, manifest, schema
+from hand_tf.core import command_line, records_folder
 from hand_tf.data import labelled_crops
 from hand_tf.nets import mobile, models
 from hand_tf.serving import litert
@@ -36,7 +36,7 @@ def run(records, tmp_path_factory):
     pose_head.save(folder / "pose_head.keras")
     facts = {"regime": "supervised", "scenario": "S0+S2:8", "labels": 8, "init_from": None, "flags": {}}
     facts |= {"flags": {"regime": "supervised", "in_plane_degrees": "0"}, "steps": 1, "batch_size": 4, "seconds": 1}
-    facts |= {"backend": "tensorflow", "records": manifest.load(records, schema.SCHEMA_VERSION).content}
+    facts |= {"backend": "tensorflow", "records": records_folder.load_manifest(records).content}
     (folder / "run.json").write_text(json.dumps(facts))
     return folder
 
@@ -109,7 +109,7 @@ def test_facts_say_whose_crops_calibrated_and_how_far_integers_are(records, exac
     found = facts.pop("int8")
     assert facts == json.loads((exact / "hand_tf.json").read_text())
     assert found["subjects"] == "S0+S2" and 0 < found["mean_mm"] < found["p95_mm"] < found["max_mm"]
-    data, index = manifest.load(records, schema.SCHEMA_VERSION), manifest.read_index(records)
+    data, index = records_folder.load_manifest(records), records_folder.read_index(records)
     chosen = [(row["key"], row["cameras"][0]) for row in index if row["subject"] == "S0" and row["labelled"]]
     (batch,) = labelled_crops.evaluation(records, data, chosen, index, batch_size=len(chosen)).as_numpy_iterator()
     poses = [predict.load(folder, predict.read_facts(folder))(batch["source"]) for folder in (exact, rounded)]

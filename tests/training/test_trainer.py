@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hand_tf import train
-from hand_tf.core import atomic, command_line, manifest
+from hand_tf.core import atomic, command_line, records_folder
 from hand_tf.nets import resnet
 from hand_tf.training import callbacks, trainer
 
@@ -180,8 +180,8 @@ def test_a_scenario_without_labels_is_refused(records, tmp_path, capsys):
     for path in records.iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    data, index = manifest.load(tmp_path, 1), manifest.read_index(tmp_path)
-    manifest.write(tmp_path, data, [row | {"labelled": False} for row in index])
+    data, index = records_folder.load_manifest(tmp_path), records_folder.read_index(tmp_path)
+    records_folder.write_manifest(tmp_path, data, [row | {"labelled": False} for row in index])
     assert run(tmp_path, tmp_path / "run", "supervised", "--scenario=S0") == 1
     assert "no label of S0" in capsys.readouterr().err
 

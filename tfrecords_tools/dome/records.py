@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from hand_tf.core import crops, manifest, skeleton
+from hand_tf.core import crops, records_folder, skeleton
 from tfrecords_tools.dome import capture
 from tfrecords_tools.dome.studio import render
 from tfrecords_tools.dump import panoptic
@@ -151,15 +151,14 @@ def write(sequences, options, processes=1):
 
     Raises ValueError if the folder was begun with other settings or nothing is seen, OSError for a full disk.
     """
-    from hand_tf.core import schema
     from tfrecords_tools.records import shards
 
     start, skipped = time.monotonic(), Skipped()
     settings = {name: value for name, value in dataclasses.asdict(options).items() if name != "output"}
     settings["sequences"] = [capture.settings_of(sequence) for sequence in sequences]
     work_folder.claim(options.output, settings)
-    if (options.output / manifest.MANIFEST).is_file():
-        return manifest.load(options.output, schema.SCHEMA_VERSION).report
+    if (options.output / records_folder.MANIFEST).is_file():
+        return records_folder.load_manifest(options.output).report
     groups, index = [], []
     with workers.pool(processes) as run:
         for sequence in sequences:

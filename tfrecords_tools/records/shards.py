@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from hand_tf.core import geometry, manifest, schema, skeleton
+from hand_tf.core import geometry, records_folder, schema, skeleton
 from tfrecords_tools.records import crop_views
 
 
@@ -90,7 +90,7 @@ def _index_rows(views, file, positions):
 
 
 def write_group(views, name, positions, options, progress):
-    """Writes those shards of one group that are not there yet; returns its `manifest.Group` and its index rows.
+    """Writes those shards of one group that are not there yet; returns its `records_folder.Group` and its index rows.
 
     Args:
         views: has `instants`; `cameras_of(position)`, the cameras that show one of them; and `pictures(positions)`,
@@ -107,14 +107,14 @@ def write_group(views, name, positions, options, progress):
                 schema.write_shard(str(path), _serialized(views, part, options, progress))
             except tf.errors.OpError as error:  # a full disk, in TensorFlow's words
                 raise OSError(f"cannot write: {error.message}") from error
-        shards.append(manifest.describe_shard(str(path), len(part)))
+        shards.append(records_folder.describe_shard(str(path), len(part)))
         index += _index_rows(views, file, part)
     seen, labelled = sum(len(row["cameras"]) for row in index), sum(row["labelled"] for row in index)
-    return manifest.Group(*name, len(index), seen, labelled, tuple(shards)), index
+    return records_folder.Group(*name, len(index), seen, labelled, tuple(shards)), index
 
 
 def write_groups(views, name, options, skipped):
-    """Writes all groups of a sequence called `name`; returns their `manifest.Group`s and all index rows.
+    """Writes all groups of a sequence called `name`; returns their `records_folder.Group`s and all index rows.
 
     `views` as in `write_group`, with `shows` as in `group_instants`; `options` has `min_views` too.
     """
@@ -137,10 +137,10 @@ def check_left(groups, skipped):
 def write_manifest(options, fps, cameras, settings, content, groups, index):
     """Completes a records folder: `settings` made it, `content` is its report, `cameras` maps sequence to cameras."""
     names = {name: [camera.name for camera in each] for name, each in cameras.items()}
-    described = manifest.Manifest(
-        schema.SCHEMA_VERSION, options.crop_size, fps, names, settings, content, "", tuple(groups)
+    described = records_folder.Manifest(
+        records_folder.SCHEMA_VERSION, options.crop_size, fps, names, settings, content, "", tuple(groups)
     )
-    manifest.write(options.output, described, index)
+    records_folder.write_manifest(options.output, described, index)
 
 
 def report(groups, instants, skipped, seconds):
@@ -148,9 +148,9 @@ def report(groups, instants, skipped, seconds):
     files = [shard for group in groups for shard in group.shards]
     return {
         "instants": instants,
-        "records": sum(group.records for group in groups),
-        "labelled": sum(group.labelled for group in groups),
-        "views": sum(group.crops for group in groups),
+        "records": sum(group.num_records for group in groups),
+        "labelled": sum(group.num_labelled for group in groups),
+        "views": sum(group.num_crops for group in groups),
         "shards": len(files),
         "bytes": sum(shard.bytes for shard in files),
         "seconds": round(seconds, 1),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hand_tf.core import command_line, geometry, manifest, schema, skeleton
+from hand_tf.core import command_line, geometry, records_folder, schema, skeleton
 from tfrecords_tools import build
 from tfrecords_tools.dome import __main__ as main
 from tfrecords_tools.dome import capture, dump, estimate, records
@@ -281,7 +281,7 @@ LONG = dict(frames=14, fps=2.0, num_cameras=4, width=192, height=160, seed=8, ha
 
 def read(folder):
     """{key: parsed record} of a records folder."""
-    names = [shard.file for group in manifest.load(folder, schema.SCHEMA_VERSION).groups for shard in group.shards]
+    names = [shard.file for group in records_folder.load_manifest(folder).groups for shard in group.shards]
     parsed = map(schema.parse, tf.data.TFRecordDataset([str(pathlib.Path(folder) / name) for name in names]))
     return {record["key"].numpy().decode(): record for record in parsed}
 
@@ -310,13 +310,13 @@ def test_both_ways_hold_the_same_records(both_ways):
                 assert np.array_equal(record[name].numpy(), short[key][name].numpy()), (key, name)
     left_out = []
     for name in ("long", "short"):
-        loaded = manifest.load(folder / name, schema.SCHEMA_VERSION)
+        loaded = records_folder.load_manifest(folder / name)
         assert loaded.crop_size == 64 and loaded.fps == 2.0
         left_out.append({reason: skip["count"] for reason, skip in loaded.report["skipped"].items()})
     assert left_out[0] == left_out[1]
     reasons = {"views: a joint leaves the frame", "views: less than 70% of the crop lies in the frame"}
     assert reasons <= set(left_out[0])
-    indices = [(folder / name / manifest.INDEX).read_text() for name in ("long", "short")]
+    indices = [(folder / name / records_folder.INDEX).read_text() for name in ("long", "short")]
     assert indices[0] == indices[1]
 
 
@@ -350,13 +350,13 @@ def test_direct_records_do_not_depend_on_workers_or_interruptions(both_ways, tmp
     assert shards(tmp_path / "again") == shards(folder / "short")
     whole = digest(tmp_path / "again")
     removed = sorted(tmp_path.glob("again/*.tfrecord"))[::2]
-    for path in [*removed, tmp_path / "again" / manifest.MANIFEST]:
+    for path in [*removed, tmp_path / "again" / records_folder.MANIFEST]:
         path.unlink()
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("again/*.tfrecord")}
     records.write(sequences, options, 1)
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
-    assert {k: v for k, v in digest(tmp_path / "again").items() if k != manifest.MANIFEST} == {
-        k: v for k, v in whole.items() if k != manifest.MANIFEST
+    assert {k: v for k, v in digest(tmp_path / "again").items() if k != records_folder.MANIFEST} == {
+        k: v for k, v in whole.items() if k != records_folder.MANIFEST
     }
     assert records.write(sequences, options, 1)["records"] == len(read(folder / "long"))
     with pytest.raises(ValueError, match="begun with other crop_size"):

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 import tiny_dump
 
-from hand_tf.core import atomic, command_line, crops, geometry, manifest, schema, skeleton
+from hand_tf.core import atomic, command_line, crops, geometry, records_folder, schema, skeleton
 from tfrecords_tools import build, inspect
 from tfrecords_tools.dump import boxes
 from tfrecords_tools.records import camera_pass
@@ -44,12 +44,17 @@ def built(dump, tmp_path_factory):
 
 
 def load(folder):
-    return manifest.load(folder, schema.SCHEMA_VERSION)
+    return records_folder.load_manifest(folder)
 
 
 def records(folder):
-    rows = manifest.read_index(folder)
+    rows = records_folder.read_index(folder)
     return dict(zip([row["key"] for row in rows], inspect.read_records(folder, rows), strict=True))
+
+
+def joint_pixels(record, view):
+    """Where the joints of a record lie in one of its crops, [21, 2] px."""
+    return crops.project(record["joints"], *(record[n][view] for n in ("rotations", "intrinsics", "camera_centres")))
 
 
 def contents(folder):
@@ -72,7 +77,7 @@ def test_every_instant_is_one_record_with_its_poses_and_views(built):
 def test_markers_lie_where_a_record_says_its_joints_are(built):
     for record in records(built).values():
         for view, crop in enumerate(record["crops"]):
-            pixels = inspect.joint_pixels(record, view).round().astype(int)
+            pixels = joint_pixels(record, view).round().astype(int)
             assert ((pixels >= 0) & (pixels < 64)).all()
             for joint, colour in tiny_dump.MARKERS.items():
                 seen = crop[pixels[joint][1], pixels[joint][0]].astype(int)
@@ -94,15 +99,15 @@ def test_backgrounds_are_the_empty_scene(built, tmp_path, dump):
 
 def test_manifest_and_index_describe_the_files(built):
     content = load(built)
-    assert manifest.damaged(built, content) == []
-    assert {group.side: (group.records, group.crops, group.labelled) for group in content.groups} == {
+    assert records_folder.damaged(built, content) == []
+    assert {group.side: (group.num_records, group.num_crops, group.num_labelled) for group in content.groups} == {
         "left": (8, 24, 8),
         "right": (8, 24, 8),
     }
-    assert [shard.records for shard in content.groups[0].shards] == [3, 3, 2]
+    assert [shard.num_records for shard in content.groups[0].shards] == [3, 3, 2]
     assert content.cameras == {"pose1": ["00_00", "00_01", "00_02"]} and content.fps == 29.97
     assert content.build_flags["crop_size"] == 64 and content.report["records"] == 16
-    rows = manifest.read_index(built)
+    rows = records_folder.read_index(built)
     for shard in (shard for group in content.groups for shard in group.shards):
         keys = [schema.parse(r)["key"].numpy().decode() for r in tf.data.TFRecordDataset(str(built / shard.file))]
         assert keys == [row["key"] for row in rows if row["shard"] == shard.file]
@@ -111,7 +116,7 @@ def test_manifest_and_index_describe_the_files(built):
 
 def test_records_come_in_a_seeded_random_order(built, dump, tmp_path):
     def order(folder):
-        return [row["frame"] for row in manifest.read_index(folder) if row["side"] == "right"]
+        return [row["frame"] for row in records_folder.read_index(folder) if row["side"] == "right"]
 
     assert order(built) != sorted(order(built)) and sorted(order(built)) == list(range(8))
     build.run(options(dump, tmp_path / "other", seed=1))
@@ -223,7 +228,7 @@ def test_bad_frames_and_cameras_are_left_out_and_counted(tmp_path):
 def test_subsets_by_hand_frame_and_camera(dump, tmp_path):
     changes = {"hands": "left", "frame_stride": 3, "cameras": ("00_00", "00_02")}
     build.run(options(dump.parent, tmp_path / "out", **changes))
-    rows = manifest.read_index(tmp_path / "out")
+    rows = records_folder.read_index(tmp_path / "out")
     assert sorted((row["side"], row["frame"], row["cameras"]) for row in rows) == [
         ("left", frame, ("00_00", "00_02")) for frame in (0, 3, 6)
     ]
@@ -244,7 +249,7 @@ def test_hands_without_joints_become_unlabelled_records(tmp_path):
     tiny_dump.write_csv(folder / "boxes.csv", boxes.COLUMNS, rows)
     report = build.run(options(folder, tmp_path / "out"))
     assert (report["records"], report["labelled"]) == (8, 6)
-    unlabelled = [row["key"] for row in manifest.read_index(tmp_path / "out") if not row["labelled"]]
+    unlabelled = [row["key"] for row in records_folder.read_index(tmp_path / "out") if not row["labelled"]]
     assert sorted(unlabelled) == ["pose1/pose1/right/00000002", "pose1/pose1/right/00000004"]
     for key in unlabelled:
         record = records(tmp_path / "out")[key]
@@ -357,6 +362,6 @@ def test_real_rig(tmp_path, monkeypatch):
         np.testing.assert_allclose(poses[0] @ rotation.T, poses[1], atol=1e-2)
         accepted = record["joint_validity"] > 0
         for view in range(2):
-            pixels = inspect.joint_pixels(record, view)[accepted]
+            pixels = joint_pixels(record, view)[accepted]
             assert ((pixels > 0) & (pixels < 63)).all()
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["fps"] == 30

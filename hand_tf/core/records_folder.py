@@ -1,4 +1,4 @@
-"""The manifest and the index of a records folder: what is in it, how it was made, and whether it is whole.
+"""A folder of records: its manifest and its index say what is in it, how it was made, and whether it is whole.
 
     RECORDS/manifest.json       schema version, crop size, fps, cameras, build flags, report, groups with their shards
     RECORDS/index.csv           one line a record: key, shard, sequence, subject, side, frame, cameras, labelled
@@ -15,9 +15,11 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable
 
-from hand_tf.core import atomic
+from hand_tf.core import atomic, reading
 
+SCHEMA_VERSION = 1  # of `manifest.json`, the index and the record (`schema`)
 MANIFEST, INDEX = "manifest.json", "index.csv"
 INDEX_FIELDS = ("key", "shard", "sequence", "subject", "side", "frame", "cameras", "labelled")
 
@@ -27,22 +29,29 @@ class Shard:
     """One TFRecord file: its name in the folder, how many records and bytes it holds, and its SHA-256."""
 
     file: str
-    records: int
+    num_records: int
     bytes: int
     sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """The records of one hand of one subject in one sequence. `crops` counts views, `labelled` records with a pose."""
+    """The records of one hand of one subject in one sequence.
+
+    `num_crops` counts views, `num_labelled` records with a pose.
+    """
 
     sequence: str
     subject: str
     side: str
-    records: int
-    crops: int
-    labelled: int
+    num_records: int
+    num_crops: int
+    num_labelled: int
     shards: tuple[Shard, ...]
+
+
+# The JSON has plain words for the counts.
+_COUNTS = {"records": "num_records", "crops": "num_crops", "labelled": "num_labelled"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,22 +68,22 @@ class Manifest:
     groups: tuple[Group, ...]
 
     @property
-    def content(self):
-        """A digest of all shards: two folders with the same one hold the same records."""
+    def digest(self) -> str:
+        """A hash of all shards: two folders with the same digest hold the same records."""
         return hashlib.sha256(" ".join(s.sha256 for g in self.groups for s in g.shards).encode()).hexdigest()
 
     @property
-    def subjects(self):
+    def subjects(self) -> list[str]:
         """Names of all subjects, sorted (S2 before S10)."""
         return sorted({group.subject for group in self.groups}, key=lambda name: (len(name), name))
 
 
-def describe_shard(path, records):
-    """The `Shard` entry of the finished file `path` that holds `records` records."""
-    return Shard(os.path.basename(path), records, os.path.getsize(path), atomic.sha256(path))
+def describe_shard(path: str | os.PathLike, num_records: int) -> Shard:
+    """The `Shard` entry of the finished file `path`."""
+    return Shard(os.path.basename(path), num_records, os.path.getsize(path), atomic.sha256(path))
 
 
-def write(folder, manifest, index):
+def write_manifest(folder: str | os.PathLike, manifest: Manifest, index: Iterable[dict]) -> None:
     """Writes the index (dicts with `INDEX_FIELDS`; `cameras` a list of names) and then the manifest.
 
     `manifest.index_sha256` is filled in here.
@@ -85,10 +94,12 @@ def write(folder, manifest, index):
         writer.writeheader()
         writer.writerows(row | {"cameras": " ".join(row["cameras"]), "labelled": int(row["labelled"])} for row in index)
     manifest = dataclasses.replace(manifest, index_sha256=atomic.sha256(folder / INDEX))
-    atomic.write_text(folder / MANIFEST, json.dumps(dataclasses.asdict(manifest), indent=1))
+    words = {name: word for word, name in _COUNTS.items()}
+    content = dataclasses.asdict(manifest, dict_factory=lambda pairs: {words.get(name, name): v for name, v in pairs})
+    atomic.write_text(folder / MANIFEST, json.dumps(content, indent=1))
 
 
-def load(folder, schema_version):
+def load_manifest(folder: str | os.PathLike) -> Manifest:
     """Reads a manifest and checks that it can be used and that no shard was cut short (by size, which is quick).
 
     Raises FileNotFoundError without a manifest or shard, ValueError for another schema version or wrong sizes.
@@ -96,14 +107,13 @@ def load(folder, schema_version):
     path = pathlib.Path(folder) / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no manifest; is this a finished folder of `python -m tfrecords_tools.build`?")
+    content = reading.read_json_object(path, ["schema_version"])
+    found = content["schema_version"]
+    if found != SCHEMA_VERSION:
+        raise ValueError(f"{path}: schema_version is {found}, this code reads {SCHEMA_VERSION}; build again")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        found = data["schema_version"]
-        if found != schema_version:
-            raise ValueError(f"{path}: schema_version is {found}, this code reads {schema_version}; build again")
-        groups = tuple(Group(**g | {"shards": tuple(Shard(**s) for s in g["shards"])}) for g in data["groups"])
-        manifest = Manifest(**data | {"groups": groups})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        manifest = Manifest(**content | {"groups": tuple(map(_group, content["groups"]))})
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a manifest of this project ({error})") from error
     index = path.with_name(INDEX)
     if not index.is_file() or atomic.sha256(index) != manifest.index_sha256:
@@ -114,7 +124,17 @@ def load(folder, schema_version):
     return manifest
 
 
-def check_size(path, shard):
+def _group(entry):
+    """A group of the JSON as a `Group`."""
+    shards = tuple(Shard(**_named(shard)) for shard in entry["shards"])
+    return Group(**_named(entry) | {"shards": shards})
+
+
+def _named(entry):
+    return {_COUNTS.get(word, word): value for word, value in entry.items()}
+
+
+def check_size(path: pathlib.Path, shard: Shard) -> None:
     """Raises FileNotFoundError or ValueError unless `path` is there with the size that its manifest entry states."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the manifest lists this shard, but it is not there")
@@ -123,14 +143,14 @@ def check_size(path, shard):
         raise ValueError(f"{path}: {size} bytes, the manifest says {shard.bytes}; the shard is cut short or changed")
 
 
-def damaged(folder, manifest):
+def damaged(folder: str | os.PathLike, manifest: Manifest) -> list[str]:
     """Names of the files whose SHA-256 differs from the manifest's (reads everything)."""
     expected = {shard.file: shard.sha256 for group in manifest.groups for shard in group.shards}
     expected[INDEX] = manifest.index_sha256
     return [name for name, digest in expected.items() if atomic.sha256(pathlib.Path(folder) / name) != digest]
 
 
-def read_index(folder):
+def read_index(folder: str | os.PathLike) -> list[dict]:
     """The index as a list of dicts; `cameras` a tuple of names, `frame` an int, `labelled` a bool."""
     path = pathlib.Path(folder) / INDEX
     if not path.is_file():
@@ -160,3 +180,24 @@ def _index_row(path, line, shared, cameras):
         "cameras": cameras(names),
         "labelled": labelled == "1",
     }
+
+
+# --- everything at once ---------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Records:
+    """A finished folder of records. `open_records` makes it."""
+
+    folder: pathlib.Path
+    manifest: Manifest
+
+    @functools.cached_property
+    def index(self) -> list[dict]:
+        """The rows of `read_index`, read when first asked for."""
+        return read_index(self.folder)
+
+
+def open_records(folder: str | os.PathLike) -> Records:
+    """The records in `folder`. Raises FileNotFoundError or ValueError, see `load_manifest`."""
+    return Records(pathlib.Path(folder), load_manifest(folder))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hand_tf.core import atomic, manifest, schema
+from hand_tf.core import atomic, records_folder, schema
 
 
 def record(views=3, **changes):
@@ -135,17 +135,17 @@ def folder(tmp_path):
         for number, frames in enumerate(shard_frames):
             name = f"pose1.{subject}.{number}.tfrecord"
             schema.write_shard(tmp_path / name, [schema.encode(record(frame=frame)) for frame in frames])
-            shards.append(manifest.describe_shard(tmp_path / name, len(frames)))
+            shards.append(records_folder.describe_shard(tmp_path / name, len(frames)))
             index += rows(subject, "right", name, frames, labelled=subject == "S2")
-        count = sum(shard.records for shard in shards)
+        count = sum(shard.num_records for shard in shards)
         labelled = count if subject == "S2" else 0
-        groups.append(manifest.Group("pose1", subject, "right", count, 2 * count, labelled, tuple(shards)))
-    manifest.write(tmp_path, content(tuple(groups)), index)
+        groups.append(records_folder.Group("pose1", subject, "right", count, 2 * count, labelled, tuple(shards)))
+    records_folder.write_manifest(tmp_path, content(tuple(groups)), index)
     return tmp_path
 
 
 def content(groups):
-    return manifest.Manifest(
+    return records_folder.Manifest(
         schema_version=1,
         crop_size=64,
         fps=29.97,
@@ -162,17 +162,20 @@ def shard_path(folder):
 
 
 def test_a_manifest_comes_back_as_it_was(folder):
-    found = manifest.load(folder, 1)
+    found = records_folder.load_manifest(folder)
     assert dataclasses.replace(found, index_sha256="") == content(found.groups)
-    assert [(g.subject, g.records, g.crops, g.labelled) for g in found.groups] == [("S10", 3, 6, 0), ("S2", 2, 4, 2)]
-    assert [shard.records for shard in found.groups[0].shards] == [2, 1]
+    assert [(g.subject, g.num_records, g.num_crops, g.num_labelled) for g in found.groups] == [
+        ("S10", 3, 6, 0),
+        ("S2", 2, 4, 2),
+    ]
+    assert [shard.num_records for shard in found.groups[0].shards] == [2, 1]
     assert found.groups[0].shards[0].bytes == shard_path(folder).stat().st_size
     assert found.subjects == ["S2", "S10"]  # by number, not by letter
-    assert manifest.damaged(folder, found) == []
+    assert records_folder.damaged(folder, found) == []
 
 
 def test_the_index_comes_back_as_it_was(folder):
-    found = manifest.read_index(folder)
+    found = records_folder.read_index(folder)
     assert [row["frame"] for row in found] == [4, 2, 9, 7, 1]
     assert [row["labelled"] for row in found] == [False, False, False, True, True]
     assert found[0] == rows("S10", "right", "pose1.S10.0.tfrecord", [4], False)[0] | {"cameras": ("00_00", "00_17")}
@@ -180,20 +183,20 @@ def test_the_index_comes_back_as_it_was(folder):
 
 def test_a_folder_without_manifest_is_unfinished(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"manifest\.json: no manifest; is this a finished folder"):
-        manifest.load(tmp_path, 1)
+        records_folder.load_manifest(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"index\.csv: the index is missing"):
-        manifest.read_index(tmp_path)
+        records_folder.read_index(tmp_path)
 
 
 def test_another_schema_version_is_refused(folder):
     with pytest.raises(ValueError, match=r"manifest\.json: schema_version is 1, this code reads 2; build again"):
-        manifest.load(folder, 2)
+        records_folder.load(folder, 2)
 
 
 def test_a_missing_shard_is_refused(folder):
     shard_path(folder).unlink()
     with pytest.raises(FileNotFoundError, match=r"pose1\.S10\.0\.tfrecord: .* it is not there"):
-        manifest.load(folder, 1)
+        records_folder.load_manifest(folder)
 
 
 def test_a_shard_cut_short_is_refused(folder):
@@ -201,18 +204,18 @@ def test_a_shard_cut_short_is_refused(folder):
     shard_path(folder).write_bytes(whole[:-7])
     sizes = rf"{len(whole) - 7} bytes, the manifest says {len(whole)}"
     with pytest.raises(ValueError, match=rf"pose1\.S10\.0\.tfrecord: {sizes}"):
-        manifest.load(folder, 1)
+        records_folder.load_manifest(folder)
 
 
 def test_a_flipped_bit_is_found(folder):
-    found = manifest.load(folder, 1)
-    for name in ("pose1.S10.1.tfrecord", manifest.INDEX):
+    found = records_folder.load_manifest(folder)
+    for name in ("pose1.S10.1.tfrecord", records_folder.INDEX):
         data = bytearray((folder / name).read_bytes())
         data[len(data) // 2] ^= 1
         (folder / name).write_bytes(data)
-        if name != manifest.INDEX:
-            assert manifest.load(folder, 1) == found  # the size alone does not tell
-    assert sorted(manifest.damaged(folder, found)) == [manifest.INDEX, "pose1.S10.1.tfrecord"]
+        if name != records_folder.INDEX:
+            assert records_folder.load_manifest(folder) == found  # the size alone does not tell
+    assert sorted(records_folder.damaged(folder, found)) == [records_folder.INDEX, "pose1.S10.1.tfrecord"]
 
 
 @pytest.mark.parametrize(
@@ -221,53 +224,53 @@ def test_a_flipped_bit_is_found(folder):
     ids=["empty", "cut", "list", "number", "fields", "binary"],
 )
 def test_what_is_no_manifest_is_refused_by_name(folder, data):
-    (folder / manifest.MANIFEST).write_bytes(data)
+    (folder / records_folder.MANIFEST).write_bytes(data)
     with pytest.raises(ValueError, match=r"manifest\.json: not a manifest of this project"):
-        manifest.load(folder, 1)
+        records_folder.load_manifest(folder)
 
 
 def test_unknown_and_missing_fields_are_refused(folder):
-    data = json.loads((folder / manifest.MANIFEST).read_text())
+    data = json.loads((folder / records_folder.MANIFEST).read_text())
     for wrong in (data | {"colour": 1}, {name: value for name, value in data.items() if name != "fps"}):
-        (folder / manifest.MANIFEST).write_text(json.dumps(wrong))
+        (folder / records_folder.MANIFEST).write_text(json.dumps(wrong))
         with pytest.raises(ValueError, match="not a manifest of this project"):
-            manifest.load(folder, 1)
+            records_folder.load_manifest(folder)
 
 
 def test_another_table_is_no_index(folder):
-    (folder / manifest.INDEX).write_text("key,frame\npose1/S0/right/00000000,0\n")
+    (folder / records_folder.INDEX).write_text("key,frame\npose1/S0/right/00000000,0\n")
     with pytest.raises(ValueError, match=r"index\.csv: columns \('key', 'frame'\), expected"):
-        manifest.read_index(folder)
+        records_folder.read_index(folder)
 
 
 def test_an_index_cut_short_is_refused(folder):
-    whole = (folder / manifest.INDEX).read_text()
-    (folder / manifest.INDEX).write_text(whole[: whole.rindex(",right")])
+    whole = (folder / records_folder.INDEX).read_text()
+    (folder / records_folder.INDEX).write_text(whole[: whole.rindex(",right")])
     with pytest.raises(ValueError, match=r"index\.csv"):
-        manifest.read_index(folder)
+        records_folder.read_index(folder)
 
 
 def test_a_write_that_fails_leaves_the_old_files(folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    found = manifest.load(folder, 1)
+    found = records_folder.load_manifest(folder)
     with pytest.raises(ValueError, match="colour"):
-        manifest.write(folder, found, [row | {"colour": 1} for row in manifest.read_index(folder)])
+        records_folder.write_manifest(folder, found, [row | {"colour": 1} for row in records_folder.read_index(folder)])
     assert {name: (folder / name).read_bytes() for name in before} == before
 
 
 def test_the_manifest_is_written_last(folder, monkeypatch):
-    found, index = manifest.load(folder, 1), manifest.read_index(folder)
-    (folder / manifest.MANIFEST).unlink()
+    found, index = records_folder.load_manifest(folder), records_folder.read_index(folder)
+    (folder / records_folder.MANIFEST).unlink()
     replaced = []
 
-    def replace(source, target, original=manifest.os.replace):
+    def replace(source, target, original=atomic.os.replace):
         replaced.append((str(source).removesuffix(".partial") == str(target), getattr(target, "name", target)))
         original(source, target)
 
-    monkeypatch.setattr(manifest.os, "replace", replace)
-    manifest.write(folder, found, index)
-    assert replaced == [(True, manifest.INDEX), (True, manifest.MANIFEST)]
-    assert manifest.load(folder, 1) == found and not list(folder.glob("*.partial"))
+    monkeypatch.setattr(atomic.os, "replace", replace)
+    records_folder.write_manifest(folder, found, index)
+    assert replaced == [(True, records_folder.INDEX), (True, records_folder.MANIFEST)]
+    assert records_folder.load_manifest(folder) == found and not list(folder.glob("*.partial"))
 
 
 def test_write_text_replaces_whole_files(tmp_path):
