@@ -1,0 +1,67 @@
+"""The parts of a trained model: the encoder, the decoder and the pose head, each in a file of the run's folder.
+
+    RUN/encoder.keras      image -> points, appearance
+    RUN/decoder.keras      points, appearance, background -> image, mask; only where novel views were learned
+    RUN/pose_head.keras    points -> pose; only where poses were learned
+
+All code that needs a trained part loads it here.
+"""
+
+import os
+import pathlib
+import typing
+import zipfile
+import zlib
+
+if typing.TYPE_CHECKING:
+    import keras
+
+_WHEN_MISSING = {
+    "encoder": "is this the folder of a finished run?",
+    "decoder": "only runs that learn novel views have a decoder",
+    "pose_head": "this run estimates no poses; train --regime=pose_head --init_from={folder} and use that run",
+}
+
+
+def find_part(folder: str | os.PathLike, name: str) -> pathlib.Path:
+    """The file of a part, `encoder`, `decoder` or `pose_head`; looks at the file without loading Keras.
+
+    Raises FileNotFoundError if the run has no such part, ValueError if the file is damaged.
+    """
+    path = pathlib.Path(folder) / f"{name}.keras"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: no {path.name} there; {_WHEN_MISSING[name].format(folder=folder)}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: damaged, or not written by Keras")
+    return path
+
+
+def load_part(folder: str | os.PathLike, name: str, crop_size: int | None = None) -> "keras.Model":
+    """A part of the run in `folder`, not compiled.
+
+    Args:
+        name: `encoder`, `decoder` or `pose_head`.
+        crop_size: px of the crops that the encoder is to be used on; None accepts every size.
+
+    Raises FileNotFoundError if the run has no such part, ValueError if the file is damaged, holds code that would be
+    run by loading it, or is an encoder of crops of another size.
+    """
+    # Imported here, because commands check that the files exist before they spend seconds on loading Keras.
+    import keras
+
+    path = find_part(folder, name)
+    try:
+        part = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: damaged, or not a model of hand_tf ({reason})") from error
+    if name == "encoder" and crop_size not in (None, part.input.shape[1]):
+        raise ValueError(f"{path}: this encoder reads crops of {part.input.shape[1]} px, not of {crop_size} px")
+    return part
+
+
+def load_parts(folder: str | os.PathLike, crop_size: int | None = None) -> dict[str, "keras.Model"]:
+    """The parts that estimate poses: {"encoder": ..., "pose_head": ...}. Arguments and errors as in `load_part`."""
+    for name in ("encoder", "pose_head"):
+        find_part(folder, name)  # both, before the first one takes its time
+    return {name: load_part(folder, name, crop_size) for name in ("encoder", "pose_head")}
