@@ -159,7 +159,6 @@ def test_auc_of_known_curves():
     [
         (metrics.MPJPE, metrics.mpjpe),
         (metrics.NMPJPE, metrics.n_mpjpe),
-        (metrics.PAMPJPE, metrics.pa_mpjpe),
     ],
 )
 def test_metric_objects_average_over_labelled_samples(metric, function):
@@ -186,7 +185,7 @@ def test_metric_objects_inside_fit():
     image = keras.Input((4,))
     pose = keras.layers.Reshape((NUM_JOINTS, 3), name="pose")(keras.layers.Dense(63)(image))
     model = keras.Model(image, {"pose": pose})
-    weighted = [metrics.MPJPE(), metrics.NMPJPE(), metrics.PAMPJPE()]
+    weighted = [metrics.MPJPE(), metrics.NMPJPE()]
     model.compile("sgd", loss={"pose": "mse"}, weighted_metrics={"pose": weighted})
     x, true, weights = np.ones((4, 4), "float32"), poses(), masks()
     logs = model.evaluate(x, {"pose": true}, 2, sample_weight={"pose": weights}, return_dict=True, verbose=0)
