@@ -1,44 +1,58 @@
-"""Finished runs of training: what run.json says about one, what it started from, and whom it has seen."""
+"""Finished training runs: what `run.json` says about a run, which run it started from, and which subjects it has seen.
 
-import json
+A run summary is a dict: name, regime, scenario, labels, steps, batch_size, seconds, backend, flags, `configuration`
+(what was trained from what, such as `pose_head on pretrain_aug`) and `before`, the summary of the run that it started
+from, or None.
+"""
+
+import os
 import pathlib
+from collections.abc import Iterable
 
+from hand_tf.core import reading
 from hand_tf.data import scenarios
 from hand_tf.training import regimes
 
+_COPIED = ("regime", "scenario", "labels", "steps", "batch_size", "seconds", "backend")
 
-def describe(workdir):
-    """The facts of a finished run: its run.json, and under `before` those of the run that it started from.
 
-    Raises FileNotFoundError or ValueError unless the run has finished.
+def describe(workdir: str | os.PathLike) -> dict:
+    """The summary of the finished run in `workdir`, and under `before` that of the run it started from.
+
+    Raises FileNotFoundError if the run has not finished, ValueError if its run.json cannot be read.
     """
     path = pathlib.Path(workdir) / "run.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there; is {workdir} the workdir of a finished run of hand_tf.train?")
+        raise FileNotFoundError(f"{path}: no such file; is {workdir} the workdir of a finished run of hand_tf.train?")
+    content = reading.read_json_object(path)
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        settings, start = facts["flags"], facts["init_from"]
-        names = ("regime", "scenario", "labels", "steps", "batch_size", "seconds", "backend")
-        run = {name: facts[name] for name in names} | {"name": path.parent.name, "flags": settings}
-        configuration = training_name(settings)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        run = {name: content[name] for name in _COPIED} | {"name": path.parent.name, "flags": content["flags"]}
+        configuration, start = training_name(content["flags"]), content["init_from"]
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a run.json of hand_tf.train ({type(error).__name__}: {error})") from error
     before = None
     if start:
-        # A folder of runs that has moved as a whole keeps its runs side by side.
-        places = [p for p in (pathlib.Path(start), path.parent.parent / pathlib.Path(start).name) if p.is_dir()]
-        before = describe(places[0]) if places else None
+        # If a folder of runs was moved, the earlier run still lies beside this one.
+        folders = (pathlib.Path(start), path.parent.parent / pathlib.Path(start).name)
+        before = next((describe(folder) for folder in folders if folder.is_dir()), None)
         configuration += f" on {before['configuration'] if before else pathlib.Path(start).name}"
     return run | {"configuration": configuration, "before": before}
 
 
-def subjects_seen(run, known):
-    """Names of the subjects that the run (from `describe`), or one that it started from, has seen, labelled or not.
+def training_name(flags: dict[str, str]) -> str:
+    """The regime of a run's flags, with `_aug` appended if the unlabelled views are rotated in the image plane."""
+    name = flags["regime"]
+    rotated = regimes.REGIMES[name].unlabelled and float(flags["in_plane_degrees"]) > 0
+    return f"{name}_aug" if rotated else name
 
-    `known` are all subjects of the records.
+
+def subjects_seen(run: dict, known: Iterable[str]) -> set[str]:
+    """Names of the subjects that a run, or any run it started from, has seen, with or without labels.
+
+    Args:
+        run: a summary from `describe`.
+        known: all subjects of the records, which `*` stands for.
     """
-    from hand_tf.training import regimes
-
     seen = set()
     while run:
         if regimes.REGIMES[run["regime"]].unlabelled:
@@ -47,10 +61,3 @@ def subjects_seen(run, known):
             seen |= set(scenarios.expand_subjects(run["scenario"].partition(":")[0], known))
         run = run["before"]
     return seen
-
-
-def training_name(settings):
-    """The regime of a run's flags; `_aug` is what the paper calls in-plane rotations of the unlabelled views."""
-    name = settings["regime"]
-    turned = regimes.REGIMES[name].unlabelled and float(settings["in_plane_degrees"]) > 0
-    return f"{name}_aug" if turned else name
