@@ -1,44 +1,53 @@
 """The folder of a training run: whose it is, whether it has finished, and what it leaves.
 
-flags.txt       the flags; replays the run with --flagfile
-<part>.keras    the trained sub-models, and run.json, written last: the run has finished
+flags.txt       the settings; replays the run with --flagfile
+<part>.keras    the trained sub-models
+run.json        written last: the run has finished; a summary of it
 """
 
-import json
-import os
 import pathlib
+from collections.abc import Collection
+from typing import Any
 
-from hand_tf.core import atomic
-
-# What a resumed run may set otherwise than the run it continues.
-MAY_CHANGE = {"workdir", "process_id", "coordinator", "checkpoint_every", "probe_every", "pictures_every"}
-
-
-def settings(text):
-    """Flags in flagfile syntax as a dict of strings."""
-    lines = (line.lstrip("-").partition("=") for line in text.splitlines() if line.startswith("--"))
-    return {name: value for name, _, value in lines}
+from hand_tf.core import atomic, command_line, reading
 
 
-def claim(workdir, flags, records, write=True):
-    """Makes `workdir` the folder of the run with these `flags` (text); True if that run has already finished.
+def summary_path(workdir: str | pathlib.Path) -> pathlib.Path:
+    """Where the summary of a finished run lies."""
+    return pathlib.Path(workdir) / "run.json"
 
-    `records` is the digest of the records it learns from (`Manifest.digest`). A folder whose run never came
-    to a checkpoint, because a flag was wrong for instance, is taken over. Without `write`, for processes that help
-    another one, it only looks. Raises ValueError if it is another run's.
+
+def claim_run_folder(workdir: str | pathlib.Path, settings: Any, digest: str, may_change: Collection[str]) -> bool:
+    """Makes `workdir` the folder of the run with these settings; True if that run has already finished.
+
+    A folder whose run never came to a checkpoint, for instance because a flag was wrong, is taken over.
+
+    Args:
+        settings: a dataclass of settings (`core.command_line`).
+        digest: of the records that the run learns from (`records_folder.Manifest.digest`).
+        may_change: names of settings that may differ from those of the run that is continued.
+
+    Raises ValueError if the folder belongs to another run.
     """
-    path, stamp = pathlib.Path(workdir) / "flags.txt", f"# records {records}"
-    begun = any((path.parent / "checkpoints").glob("epoch_*.npz")) or (path.parent / "run.json").is_file()
-    if not path.is_file() or not begun:
-        if write:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_text(path, f"{stamp}\n{flags}")
+    finished = look_at_run_folder(workdir, settings, digest, may_change)
+    if not finished and not _has_begun(workdir):
+        path = pathlib.Path(workdir) / "flags.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(path, f"{_stamp(digest)}\n{command_line.as_flags(settings)}")
+    return finished
+
+
+def look_at_run_folder(workdir: str | pathlib.Path, settings: Any, digest: str, may_change: Collection[str]) -> bool:
+    """As `claim_run_folder`, but writes nothing: for processes that help another one."""
+    path = pathlib.Path(workdir) / "flags.txt"
+    if not path.is_file() or not _has_begun(workdir):
         return False
-    text = path.read_text(encoding="utf-8")
-    if stamp not in text.splitlines():
+    text = reading.read_text(path)
+    if _stamp(digest) not in text.splitlines():
         raise ValueError(f"{path}: the run learned from other records than --data_dir holds now; use another --workdir")
-    before, now = settings(text), settings(flags)
-    names = sorted((before.keys() | now.keys()) - MAY_CHANGE)
+    begun = command_line.parse(type(settings), [line for line in text.splitlines() if line.startswith("--")])
+    before, now = command_line.as_texts(begun), command_line.as_texts(settings)
+    names = sorted((before.keys() | now.keys()) - set(may_change))
     changed = [name for name in names if before.get(name) != now.get(name)]
     if changed:
         name = "regime" if "regime" in changed else changed[0]
@@ -46,19 +55,22 @@ def claim(workdir, flags, records, write=True):
             f"{path}: belongs to a run with --{name}={before.get(name)}, asked for --{name}={now.get(name)}"
             f" ({len(changed)} flags differ); use another --workdir"
         )
-    return (path.parent / "run.json").is_file()
+    return summary_path(workdir).is_file()
 
 
-def finish(workdir, parts, facts):
-    """Saves the sub-models `parts` and, last, `facts` as run.json."""
+def _stamp(digest):
+    return f"# records {digest}"
+
+
+def _has_begun(workdir):
+    return any(pathlib.Path(workdir).glob("checkpoints/epoch_*.npz")) or summary_path(workdir).is_file()
+
+
+def finish(workdir: str | pathlib.Path, parts: dict[str, Any], summary: dict) -> None:
+    """Saves the sub-models `parts` (Keras models by name) and, last, `summary` as run.json."""
     workdir = pathlib.Path(workdir)
     for name, part in parts.items():
         part.trainable = True
-        partial = workdir / f"partial.{name}.keras"
-        try:
+        with atomic.renaming(workdir / f"{name}.keras") as partial:
             part.save(partial)
-            os.replace(partial, workdir / f"{name}.keras")
-        except OSError as error:
-            error.filename = error.filename or str(workdir / f"{name}.keras")
-            raise
-    atomic.write_text(workdir / "run.json", json.dumps(facts, indent=1))
+    atomic.write_json(summary_path(workdir), summary)

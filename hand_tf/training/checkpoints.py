@@ -1,9 +1,13 @@
-"""Checkpoints of a training run: every variable of model and optimizer, the states of random layers included.
+"""Checkpoints of a training run: every variable of model and optimizer, the states of random layers included, by name.
 
-    WORKDIR/checkpoints/epoch_00012.npz    after 12 epochs; NumPy arrays in the order of `variables`
+    WORKDIR/checkpoints/epoch_00012.npz    after 12 epochs: {name: array}
+    WORKDIR/checkpoints/best.npz           after the epoch with the lowest val_n_mpjpe, with --keep=best
 
-A run that is killed and started again continues from the newest file as if nothing had happened: together with data
-that is a pure function of (seed, epoch), the result is the same. Files appear whole or not at all.
+    <part>/<layer>/<variable>              a name, such as encoder/layer1.0.conv1/kernel
+    optimizer/<variable>_<slot>
+
+A run that is killed and started again continues from the newest file as if nothing had happened: together with batches
+that are a pure function of (seed, epoch), the result is the same. Files appear whole or not at all.
 """
 
 import os
@@ -11,78 +15,109 @@ import pathlib
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 
 from hand_tf.core import atomic
 
+BEST = "best.npz"
 
-def variables(model):
-    """All variables of a compiled model: weights, statistics, seeds of dropout, and the optimizer's."""
+
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """All variables of a compiled model by name: weights, statistics, seeds of dropout, and the optimizer's."""
     model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]
+    names = {id(variable): name for name, variable in _of_layers(model, "")}
+    found = {names.get(id(variable), variable.path): variable for variable in model.variables}
+    # The first part of the path is the optimizer's own name, which Keras numbers in the order of their making.
+    found |= {f"optimizer/{v.path.partition('/')[2]}": v for v in model.optimizer.variables}
+    if len(found) != len(model.variables) + len(model.optimizer.variables):
+        raise ValueError("two variables of the model have one name, so a checkpoint could not tell them apart")
+    return found
 
 
-def _files(folder):
-    found = {
-        int(m[1]): p for p in pathlib.Path(folder).glob("epoch_*.npz") if (m := re.fullmatch(r"epoch_(\d+)", p.stem))
-    }
-    return dict(sorted(found.items()))
+def _of_layers(model, prefix) -> Iterator[tuple[str, keras.Variable]]:
+    """(name, variable) of all layers of a model and of the models in it. Not by `path`, which Keras numbers too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _of_layers(layer, f"{prefix}{layer.name}/")
+        else:
+            yield from ((f"{prefix}{layer.name}/{variable.name}", variable) for variable in layer.variables)
 
 
-def save(folder, model, epoch, keep=2):
-    """Writes the state after `epoch` epochs and removes all but the `keep` newest files."""
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables(model))}
-    with atomic.replacing(folder / f"epoch_{epoch:05d}.npz", "wb") as file:
+def save(path: str | pathlib.Path, model: keras.Model) -> None:
+    """Writes the state of `model` to `path`."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: keras.ops.convert_to_numpy(variable) for name, variable in named_variables(model).items()}
+    with atomic.replacing(path, "wb") as file:
         np.savez(file, **arrays)
         file.flush()
-        os.fsync(file.fileno())  # a power cut must not leave a name without its content
-    for path in list(_files(folder).values())[:-keep]:
-        path.unlink()
+        os.fsync(file.fileno())  # after a power cut there must be no name without its content
 
 
-def restore(folder, model):
-    """Restores the newest whole state into `model` and returns how many epochs it has seen, 0 if there is none.
+def restore(path: str | pathlib.Path, model: keras.Model) -> None:
+    """Puts the state in `path` into `model`. Raises ValueError for a damaged file and for one of another model."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: damaged ({error})") from error
+    variables = named_variables(model)
+    arrays = _by_name(arrays, variables)
+    wrong = sorted(arrays.keys() ^ variables.keys())
+    if wrong:
+        owner = "this model" if wrong[0] in variables else "the file"
+        raise ValueError(f"{path}: belongs to another model; only {owner} has {wrong[0]} ({len(wrong)} names differ)")
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, expected {tuple(variable.shape)}")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
 
-    Raises ValueError if the file belongs to another model.
+
+def _by_name(arrays, variables):
+    """Arrays under today's names. Version 0.2.0 numbered them, in the order that `named_variables` still has."""
+    if len(arrays) != len(variables) or not all(re.match(r"\d{4} ", name) for name in arrays):
+        return arrays
+    return dict(zip(variables, (arrays[name] for name in sorted(arrays)), strict=True))
+
+
+def restore_newest(folder: str | pathlib.Path, model: keras.Model) -> int:
+    """Restores the newest undamaged checkpoint in `folder` and returns how many epochs it has seen, 0 without one.
+
+    Raises ValueError if it belongs to another model.
     """
-    for epoch, path in reversed(_files(folder).items()):
-        values = _read(path)
-        if values is not None:
-            _assign(model, values, path)
+    for epoch, path in reversed(_epochs(folder).items()):
+        try:
+            restore(path, model)
+        except ValueError as error:
+            if "damaged" not in str(error):
+                raise
+            print(f"{error}: not used")
+        else:
             return epoch
     return 0
 
 
-def _read(path):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return [arrays[name] for name in sorted(arrays.files)]
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
-        print(f"{path}: damaged, not used ({error})")
-        return None
-
-
-def _assign(model, values, path):
-    targets = variables(model)
-    if len(values) != len(targets):
-        raise ValueError(f"{path}: holds {len(values)} variables, this model has {len(targets)}")
-    for variable, value in zip(targets, values, strict=True):
-        if tuple(variable.shape) != value.shape:
-            raise ValueError(f"{path}: {variable.path} has shape {value.shape}, expected {tuple(variable.shape)}")
-        variable.assign(value)
+def _epochs(folder):
+    """{epoch: path} of the checkpoints in `folder`, ascending."""
+    found = {int(path.stem.removeprefix("epoch_")): path for path in pathlib.Path(folder).glob("epoch_*.npz")}
+    return dict(sorted(found.items()))
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the state every `every` epochs and after the last one."""
+    """Saves the state every `every` epochs and after the last one, and keeps the two newest files."""
 
-    def __init__(self, folder, every=1):
+    def __init__(self, folder: pathlib.Path, every: int = 1):
         super().__init__()
         self.folder, self.every = folder, every
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
-            save(self.folder, self.model, epoch + 1)
+        last = epoch + 1 == self.params["epochs"] or self.model.stop_training
+        if (epoch + 1) % self.every and not last:
+            return
+        save(self.folder / f"epoch_{epoch + 1:05d}.npz", self.model)
+        for path in list(_epochs(self.folder).values())[:-2]:
+            path.unlink()

@@ -1,9 +1,9 @@
-"""The pose probe: how much pose lies in the points, read out by ridge regression.
+"""The pose probe: how well a ridge regression reads poses out of the points of an encoder.
 
-Fits `pose = [points, 1] W` on some subjects and measures N-MPJPE on others. It trains nothing, so it can be logged
-while an encoder learns without labels. The regression sees neither pictures nor labels of the subjects it is measured
-on, and the final test's subjects stay untouched. Two references
-stand beside it: the mean pose of the fit subjects, and the same probe on the encoder before training.
+It fits `pose = [points, 1] W` on some subjects and measures N-MPJPE on others. It trains no network, so it can be
+logged while an encoder learns without labels. The regression sees neither pictures nor labels of the subjects it is
+measured on, and the subjects of the final test stay untouched. Two references are logged with it: the mean pose of the
+fit subjects, and the same probe on the encoder before training.
 """
 
 import keras
@@ -16,11 +16,11 @@ from hand_tf.nets import metrics
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
-def decode(labels):
-    """Adds `images` [n, size, size, 3] uint8 to the labels and drops samples that miss a joint."""
-    whole = np.flatnonzero((labels["pose_weight"] > 0).all(-1))
-    images = [schema.decode_image(labels["source"][i]).numpy() for i in whole]
-    return {name: value[whole] for name, value in labels.items()} | {"images": np.stack(images)}
+def decode(labels: dict, whole_only: bool = True) -> dict:
+    """Adds `images` [n, size, size, 3] uint8 to the labels; with `whole_only`, without the samples that miss a joint."""
+    chosen = np.flatnonzero((labels["pose_weight"] > 0).all(-1) | (not whole_only))
+    images = [schema.decode_image(labels["source"][i]).numpy() for i in chosen]
+    return {name: value[chosen] for name, value in labels.items()} | {"images": np.stack(images)}
 
 
 def _solve(points, pose, strength):

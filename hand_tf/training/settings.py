@@ -1,92 +1,136 @@
-"""The flags of a training run; `hand_tf.train` is the command, `hand_tf.training.trainer` does what they say."""
+"""The settings of a training run: the flags of `hand_tf.train`, with their defaults, bounds and contradictions."""
 
-from absl import flags
+import dataclasses
+import functools
 
+from hand_tf.core.command_line import SettingError, check, setting
 from hand_tf.training import regimes
 
-FLAGS = flags.FlagValues()
-_define = {"flag_values": FLAGS}
+_run = functools.partial(setting, section="What to train")
+_length = functools.partial(setting, section="Length and optimizer")
+_kept = functools.partial(setting, section="Validation, and what is kept")
+_hosts = functools.partial(setting, section="Several processes, for instance one per machine (KERAS_BACKEND=jax)")
+_nets = functools.partial(setting, section="Networks")
+_losses = functools.partial(setting, section="Losses")
+_data = functools.partial(setting, section="Triplets and augmentation")
+_logs = functools.partial(setting, section="Pose probe and pictures")
 
-# --- what to run
-flags.DEFINE_enum("regime", None, list(regimes.REGIMES), "What is trained, and from what.", **_define)
-flags.DEFINE_string("data_dir", None, "Folder of records (tfrecords_tools.build).", **_define)
-flags.DEFINE_string("workdir", None, "Folder of this run.", **_define)
-flags.DEFINE_string("init_from", None, "Workdir of the run to start from (pose_head, finetune).", **_define)
-flags.DEFINE_string("subjects", "S0..S8", "Subjects whose crops may be used without labels; * for all.", **_define)
-flags.DEFINE_string(
-    "scenario", None, "Labels that may be used, such as S0:10% (see hand_tf.data.scenarios).", **_define
-)
-flags.DEFINE_integer("seed", 0, "Seed of weights, data and augmentation.", **_define)
-# --- length and optimiser
-flags.DEFINE_integer("batch_size", 32, "Triplets, and as many labelled crops, a step.", lower_bound=2, **_define)
-flags.DEFINE_integer("epochs", 100, "Epochs of `steps_per_epoch` steps.", lower_bound=1, **_define)
-flags.DEFINE_integer("steps_per_epoch", 1000, "Steps an epoch.", lower_bound=1, **_define)
-flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate of Adam.", **_define)
-flags.DEFINE_integer("warmup_steps", 0, "Steps of linear warm-up.", **_define)
-flags.DEFINE_enum("decay", "cosine", ["cosine", "none"], "Learning rate after the warm-up.", **_define)
-flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"], "Keras policy.", **_define)
-# --- several processes, such as one a machine (KERAS_BACKEND=jax)
-flags.DEFINE_integer("processes", 1, "Processes that train together; each reads its rows.", lower_bound=1, **_define)
-flags.DEFINE_integer("process_id", 0, "Which of them this is; 0 writes WORKDIR.", lower_bound=0, **_define)
-flags.DEFINE_string("coordinator", None, "host:port of process 0, the same for all.", **_define)
-# --- what is kept
-flags.DEFINE_integer("checkpoint_every", 1, "Epochs between checkpoints.", lower_bound=1, **_define)
-# --- networks
-flags.DEFINE_enum(
-    "encoder", "resnet18", ["resnet18", "mobile"], "Encoder: ResNet-18, or a small one for phones.", **_define
-)
-flags.DEFINE_integer(
-    "encoder_width", 64, "Channels of the encoder's first stage, 64 is ResNet-18; `mobile` in proportion.", **_define
-)
-flags.DEFINE_enum(
-    "stem", "imagenet", ["imagenet", "small"], "Encoder's stem; `small` for crops up to 64 px.", **_define
-)
-flags.DEFINE_integer("num_points", 200, "N, points of the latent.", **_define)
-flags.DEFINE_integer("appearance_size", 128, "A, size of the appearance.", **_define)
-flags.DEFINE_bool("normalize_points", True, "Give the points of every image the same overall scale.", **_define)
-flags.DEFINE_integer("decoder_width", 64, "Channels of the decoder's last stage.", **_define)
-flags.DEFINE_enum("points_to_map", "splat", ["splat", "dense"], "How the decoder sees the points.", **_define)
-flags.DEFINE_integer("decoder_hidden", 0, "Units between points and a `dense` first map, 0 for none.", **_define)
-flags.DEFINE_integer("decoder_convolutions", 2, "Convolutions of a stage of the decoder.", **_define)
-flags.DEFINE_bool(
-    "composite", True, "Decode a mask and blend over the background (else: background features).", **_define
-)
-flags.DEFINE_float("latent_dropout", 0.0, "Dropout of the points before they are turned.", **_define)
-flags.DEFINE_integer("head_width", 2048, "Units of a hidden layer of the pose head.", **_define)
-flags.DEFINE_integer("head_depth", 2, "Hidden layers of the pose head.", **_define)
-flags.DEFINE_float("head_dropout", 0.5, "Dropout of the pose head.", **_define)
-# --- losses
-flags.DEFINE_float("pixel_weight", 1.0, "Weight of the pixel loss (Eq. 2).", **_define)
-flags.DEFINE_float("mask_weight", 0.5, "Weight of the mask against |target - background|; 0: none.", **_define)
-flags.DEFINE_float("feature_weight", 1.0, "Weight of the feature loss (Eq. 3).", **_define)
-flags.DEFINE_float("pose_weight", 1.0, "Weight of the pose loss, lambda_F (Eq. 4).", **_define)
-flags.DEFINE_string(
-    "perceptual_weights",
-    "imagenet",
-    "Weights of the feature loss: imagenet (downloaded), a .safetensors or .h5 file, random, or none.",
-    **_define,
-)
-flags.DEFINE_float("foreground_weight", 6.0, "Pixel weight where target and background differ.", **_define)
-flags.DEFINE_float("foreground_threshold", 0.04, "Difference, of 0..1, that counts as foreground.", **_define)
-# --- data
-flags.DEFINE_float("min_time_gap", 1.0, "Seconds between t and t'.", **_define)
-flags.DEFINE_float("same_view_share", 0.3, "Share of triplets with i = j.", **_define)
-flags.DEFINE_float(
-    "in_plane_degrees", 0.0, "In-plane rotations of unlabelled views, +-degrees (pretrain_aug).", **_define
-)
-flags.DEFINE_float("colour_strength", 0.0, "Random gains, shared by the views of a triplet.", **_define)
-flags.DEFINE_float("label_in_plane_degrees", 0.0, "In-plane rotations of labelled crops, +-degrees.", **_define)
-flags.DEFINE_float("label_colour_strength", 0.0, "Random gains of labelled crops.", **_define)
-flags.DEFINE_list("scale_jitter", ["0.6", "1.25"], "Encoded crops: range of the side, log-uniform.", **_define)
-flags.DEFINE_float("centre_jitter", 0.06, "Encoded crops: shift of the centre, +-share of the side.", **_define)
-flags.DEFINE_bool("jitter_unlabelled", True, "Jitter scale and centre of unlabelled sources too.", **_define)
-flags.DEFINE_bool("shuffle_rotation", False, "Control experiment: a wrong rotation for every triplet.", **_define)
-# --- what is logged
-flags.DEFINE_string("probe_fit", "S0..S6", "Subjects that fit the pose probe.", **_define)
-flags.DEFINE_string("probe_test", "S7+S8", "Subjects that the pose probe is measured on.", **_define)
-flags.DEFINE_integer(
-    "probe_crops", 2000, "Crops that fit the probe of pre-training; half as many measure it. 0: none.", **_define
-)
-flags.DEFINE_integer("probe_every", 1, "Epochs between probes.", lower_bound=1, **_define)
-flags.DEFINE_integer("pictures_every", 5, "Epochs between pictures.", lower_bound=1, **_define)
-flags.mark_flags_as_required(["regime", "data_dir", "workdir"], flag_values=FLAGS)
+# What a resumed run may set otherwise than the run it continues.
+MAY_CHANGE = ("workdir", "process_id", "coordinator", "checkpoint_every", "probe_every", "pictures_every")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """See the help text of each field. Raises SettingError for values and combinations that cannot be."""
+
+    regime: str = _run("What is trained, and from what.", choices=tuple(regimes.REGIMES))
+    data_dir: str = _run("Folder of records (tfrecords_tools.build).")
+    workdir: str = _run("Folder of this run.")
+    init_from: str | None = _run("Folder of the run to start from (pose_head, finetune, finetune_joint).", None)
+    subjects: str = _run("Subjects whose crops may be used without labels; * for all.", "S0..S8")
+    scenario: str | None = _run("Labels that may be used, such as S0:10% (see hand_tf.data.scenarios).", None)
+    seed: int = _run("Seed of weights, data and augmentation.", 0, low=0)
+
+    batch_size: int = _length("Triplets per step, and as many labelled crops.", 32, low=2)
+    epochs: int = _length("Epochs of `steps_per_epoch` steps.", 100, low=1)
+    steps_per_epoch: int = _length("Steps per epoch.", 1000, low=1)
+    learning_rate: float = _length("Peak learning rate of Adam.", 1e-3, above=0)
+    warmup_steps: int = _length("Steps of linear warm-up.", 0, low=0)
+    decay: str = _length("Learning rate after the warm-up.", "cosine", choices=("cosine", "none"))
+    precision: str = _length("Keras' policy.", "float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+
+    validation_share: float = _kept(
+        "Share of the time of each training subject whose labels are held out, to measure val_mpjpe and val_n_mpjpe"
+        " after each epoch. 0: no validation.",
+        0.0,
+        low=0,
+        below=0.5,
+    )
+    validation_crops: int = _kept("Crops that validation measures, at most.", 1000, low=1)
+    keep: str = _kept(
+        "Which epoch's networks are kept; best: of the lowest val_n_mpjpe.", "last", choices=("last", "best")
+    )
+    early_stopping: int = _kept("Stop after so many epochs without a new lowest val_n_mpjpe. 0: never.", 0, low=0)
+    checkpoint_every: int = _kept("Epochs between checkpoints.", 1, low=1)
+
+    processes: int = _hosts("Processes that train together; each reads its rows of every batch.", 1, low=1)
+    process_id: int = _hosts("Which of them this is; 0 writes the workdir.", 0, low=0)
+    coordinator: str | None = _hosts("host:port of process 0, the same for all.", None)
+
+    encoder: str = _nets("Encoder: ResNet-18, or a small one for phones.", "resnet18", choices=("resnet18", "mobile"))
+    encoder_width: int = _nets(
+        "Channels of the encoder's first stage; 64 is ResNet-18, `mobile` grows in proportion.", 64, low=1
+    )
+    stem: str = _nets("Encoder's stem; `small` for crops up to 64 px.", "imagenet", choices=("imagenet", "small"))
+    num_points: int = _nets("N, points of the latent.", 200, low=1)
+    appearance_size: int = _nets("A, size of the appearance.", 128, low=1)
+    normalize_points: bool = _nets("Give the points of every image the same overall scale.", True)
+    decoder_width: int = _nets("Channels of the decoder's last stage.", 64, low=1)
+    points_to_map: str = _nets("How the decoder sees the points.", "splat", choices=("splat", "dense"))
+    decoder_hidden: int = _nets("With dense: units between the points and the first map; 0 for none.", 0, low=0)
+    decoder_convolutions: int = _nets("Convolutions per stage of the decoder.", 2, low=1)
+    composite: bool = _nets("Decode a mask and blend over the background (otherwise: background features).", True)
+    latent_dropout: float = _nets("Dropout of the points before they are rotated.", 0.0, low=0, below=1)
+    head_width: int = _nets("Units per hidden layer of the pose head.", 2048, low=1)
+    head_depth: int = _nets("Hidden layers of the pose head.", 2, low=0)
+    head_dropout: float = _nets("Dropout of the pose head.", 0.5, low=0, below=1)
+
+    pixel_weight: float = _losses("Weight of the pixel loss (Eq. 2).", 1.0, low=0)
+    mask_weight: float = _losses("Weight of the mask against |target - background|; 0: none.", 0.5, low=0)
+    feature_weight: float = _losses("Weight of the feature loss (Eq. 3).", 1.0, low=0)
+    pose_weight: float = _losses("Weight of the pose loss, lambda_F (Eq. 4).", 1.0, low=0)
+    perceptual_weights: str = _losses(
+        "Weights of the feature loss: imagenet (downloaded), a .safetensors or .h5 file, random, or none.", "imagenet"
+    )
+    foreground_weight: float = _losses("Pixel weight where target and background differ.", 6.0, low=0)
+    foreground_threshold: float = _losses("Difference, of 0..1, that counts as foreground.", 0.04, low=0, high=1)
+
+    min_time_gap: float = _data("Least time between t and t', in seconds.", 1.0, low=0)
+    same_view_share: float = _data("Share of triplets with i = j.", 0.3, low=0, high=1)
+    in_plane_degrees: float = _data(
+        "In-plane rotations of unlabelled views, +-degrees (pretrain_aug).", 0.0, low=0, high=180
+    )
+    colour_strength: float = _data("Random gains, shared by the views of a triplet.", 0.0, low=0)
+    label_in_plane_degrees: float = _data("In-plane rotations of labelled crops, +-degrees.", 0.0, low=0, high=180)
+    label_colour_strength: float = _data("Random gains of labelled crops.", 0.0, low=0)
+    scale_jitter: tuple[float, float] = _data(
+        "Encoded crops: least and greatest side, relative to the stored crop; log-uniform between.",
+        (0.6, 1.25),
+        above=0,
+    )
+    centre_jitter: float = _data("Encoded crops: shift of the centre, +-share of the side.", 0.06, low=0, below=0.5)
+    jitter_unlabelled: bool = _data("Jitter scale and centre of unlabelled sources too.", True)
+    shuffle_rotation: bool = _data("Control experiment: a wrong rotation for every triplet.", False)
+
+    probe_fit: str = _logs("Subjects that fit the pose probe.", "S0..S6")
+    probe_test: str = _logs("Subjects that the pose probe is measured on.", "S7+S8")
+    probe_crops: int = _logs(
+        "Crops that fit the probe of pre-training; half as many measure it. 0: no probe.", 2000, low=0
+    )
+    probe_every: int = _logs("Epochs between probes.", 1, low=1)
+    pictures_every: int = _logs("Epochs between pictures.", 5, low=1)
+
+    def __post_init__(self):
+        check(self)
+        regime = regimes.REGIMES[self.regime]
+        if regime.needs_init and not self.init_from:
+            raise SettingError(f"--regime={self.regime} starts from an earlier run: expected its folder as --init_from")
+        if regime.labelled and not self.scenario:
+            raise SettingError(f"--regime={self.regime} learns from labels: expected --scenario, such as S0:10%")
+        low, high = self.scale_jitter
+        if low > high:
+            raise SettingError(f"--scale_jitter={low:g},{high:g}: expected the smaller number first")
+        if not self.validation_share and (self.keep == "best" or self.early_stopping):
+            flag = "--keep=best" if self.keep == "best" else f"--early_stopping={self.early_stopping}"
+            raise SettingError(f"{flag} needs a validation set: expected --validation_share above 0, such as 0.1")
+        self._check_processes()
+
+    def _check_processes(self):
+        if self.batch_size % self.processes:
+            raise SettingError(
+                f"--batch_size={self.batch_size}: expected a multiple of --processes={self.processes}, which share it"
+            )
+        if self.process_id >= self.processes:
+            raise SettingError(f"--process_id={self.process_id}: expected less than --processes={self.processes}")
+        if self.processes > 1 and not self.coordinator:
+            raise SettingError(f"--processes={self.processes}: expected --coordinator=host:port of process 0")

@@ -1,0 +1,65 @@
+"""Pictures of a training run: novel views of triplets, and poses on labelled crops. Images are RGB uint8."""
+
+import keras
+import numpy as np
+
+from hand_tf.core import drawing
+
+CELL = 96  # px, about: smaller crops are enlarged
+
+
+def novel_view_sheet(parts: dict[str, keras.Model], batch: tuple[dict, dict], num_rows: int = 6) -> np.ndarray:
+    """A sheet of novel views, one triplet per row.
+
+    Columns: source, reference, target, predicted, mask, points, and the points rotated into the target view.
+
+    Args:
+        parts: `encoder` and `decoder`.
+        batch: (x, y) of an unlabelled batch: x has source, reference, rotation, background; y has image.
+    """
+    x, y = batch
+    images = {name: np.asarray(value)[:num_rows] for name, value in (*x.items(), ("target", y["image"]))}
+    encoded = {name: parts["encoder"](images[name], training=False) for name in ("source", "reference")}
+    points = keras.ops.convert_to_numpy(encoded["source"]["points"])
+    rotated = points @ images["rotation"].transpose(0, 2, 1)
+    inputs = {"points": rotated, "background": images["background"]}
+    inputs = {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
+    decoded = parts["decoder"](inputs | {"appearance": encoded["reference"]["appearance"]}, training=False)
+    images["predicted"] = _as_bytes(decoded["image"])
+    if "mask" in decoded:
+        images["mask"] = np.repeat(_as_bytes(decoded["mask"]), 3, -1)
+    size = images["source"].shape[1]
+    extent = 2.5 * float(np.percentile(np.abs(points), 95)) + 1e-6  # nearly all points lie on the picture
+    for name, each in (("points", points), ("rotated", rotated)):
+        images[name] = np.stack([drawing.draw_points(sample, size, extent) for sample in each])
+    columns = ("source", "reference", "target", "predicted", "mask", "points", "rotated")
+    columns = [name for name in columns if name in images]
+    return drawing.grid([[_cell(images[name][i], name) for name in columns] for i in range(len(points))])
+
+
+def pose_sheet(estimator: keras.Model, batch: tuple[dict, dict], count: int = 12) -> np.ndarray:
+    """Crops with their true and predicted poses, both by weak perspective, three samples per row.
+
+    Args:
+        estimator: a model source -> pose.
+        batch: (x, y) of a labelled batch: x has source, y has pose.
+    """
+    x, y = batch
+    source, true = np.asarray(x["source"])[:count], np.asarray(y["pose"])[:count]
+    predicted = keras.ops.convert_to_numpy(estimator({"source": source}, training=False)["pose"])
+    blank = np.full((CELL, CELL, 3), 24, np.uint8)
+    cells = []
+    for image, *poses in zip(source, true, predicted, strict=True):
+        extent = 1.3 * float(np.ptp(poses[0][:, :2], axis=0).max()) + 1e-6  # one scale for both
+        skeletons = [drawing.draw_joints(blank, drawing.weak_perspective(pose, CELL, extent)) for pose in poses]
+        cells += map(_cell, (image, *skeletons), ("source", "true", "predicted"))
+    return drawing.grid([cells[i : i + 9] for i in range(0, len(cells), 9)])
+
+
+def _cell(image, text):
+    return drawing.caption(drawing.enlarge(image, max(1, CELL // len(image))), text)
+
+
+def _as_bytes(values):
+    """A tensor in 0..1 as uint8."""
+    return np.uint8(np.round(255 * np.clip(keras.ops.convert_to_numpy(values), 0, 1)))

@@ -1,0 +1,102 @@
+"""What a run learns from: the labels of its scenario, the crops held out for validation, and the batches of its regime."""
+
+import numpy as np
+import tensorflow as tf
+
+from hand_tf.core import reading, run_folder
+from hand_tf.core.records_folder import Records
+from hand_tf.data import held_out, labelled_crops, scenarios, triplets
+from hand_tf.training import multi_host
+from hand_tf.training.regimes import REGIMES
+from hand_tf.training.settings import TrainingSettings
+
+Labels = dict[str, np.ndarray]
+
+
+def load_labels(settings: TrainingSettings, records: Records) -> tuple[Labels | None, Labels | None]:
+    """The labels that the scenario allows, and those of the held-out stretches; None where there are none.
+
+    Raises ValueError for a scenario that the records cannot fill, or where the run to start from learned from the
+    labels of another scenario: they would be used without being counted.
+    """
+    regime = REGIMES[settings.regime]
+    if not regime.labelled:
+        return None, None
+    if regime.needs_init:
+        _check_earlier_labels(settings)
+    subjects = records.manifest.subjects
+    held = held_out.held_out_keys(records.index, settings.validation_share)
+    chosen = scenarios.choose_labels(
+        settings.scenario, [row for row in records.index if row["key"] not in held], subjects
+    )
+    labels = labelled_crops.load_labels(records, chosen)
+    if not settings.validation_share:
+        return labels, None
+    names = settings.scenario.partition(":")[0]
+    try:
+        chosen = scenarios.choose_labels(f"{names}:all", [row for row in records.index if row["key"] in held], subjects)
+    except ValueError as error:
+        raise ValueError(
+            f"--validation_share={settings.validation_share:g}: no label of {names} lies in the held-out stretches;"
+            " take a larger share, or 0 for no validation"
+        ) from error
+    return labels, labelled_crops.load_labels(records, chosen[: settings.validation_crops])
+
+
+def _check_earlier_labels(settings):
+    path = run_folder.summary_path(settings.init_from)
+    before = reading.read_json_object(path, ["scenario"])["scenario"] if path.is_file() else None
+    if before not in (None, settings.scenario):
+        raise ValueError(f"{path}: that run learned from the labels of {before}, this one may use {settings.scenario}")
+
+
+def batches(settings: TrainingSettings, records: Records, labels: Labels | None, first_epoch: int) -> tf.data.Dataset:
+    """The endless batches of the regime, from `first_epoch` on: (x, y, sample_weight)."""
+    regime = REGIMES[settings.regime]
+    if regime.unlabelled and regime.labelled:
+        return triplets.joint(
+            unlabelled(settings, records, first_epoch), labelled(settings, records, labels, first_epoch)
+        )
+    if regime.unlabelled:
+        return unlabelled(settings, records, first_epoch)
+    return labelled(settings, records, labels, first_epoch)
+
+
+def unlabelled(settings: TrainingSettings, records: Records, first_epoch: int) -> tf.data.Dataset:
+    """Batches of triplets; see `triplets.unlabelled`."""
+    return triplets.unlabelled(
+        records,
+        scenarios.parse_subjects(settings.subjects, records.manifest.subjects),
+        min_time_gap=settings.min_time_gap,
+        same_view_share=settings.same_view_share,
+        in_plane_degrees=settings.in_plane_degrees,
+        colour_strength=settings.colour_strength,
+        foreground_weight=settings.foreground_weight,
+        foreground_threshold=settings.foreground_threshold,
+        shuffle_rotation=settings.shuffle_rotation,
+        scale_jitter=settings.scale_jitter if settings.jitter_unlabelled else (1.0, 1.0),
+        centre_jitter=settings.centre_jitter if settings.jitter_unlabelled else 0.0,
+        **_shared(settings, first_epoch),
+    )
+
+
+def labelled(settings: TrainingSettings, records: Records, labels: Labels, first_epoch: int) -> tf.data.Dataset:
+    """Batches of labelled crops; see `labelled_crops.batches`."""
+    return labelled_crops.batches(
+        labels,
+        records.manifest.crop_size,
+        in_plane_degrees=settings.label_in_plane_degrees,
+        colour_strength=settings.label_colour_strength,
+        scale_jitter=settings.scale_jitter,
+        centre_jitter=settings.centre_jitter,
+        **_shared(settings, first_epoch),
+    )
+
+
+def _shared(settings, first_epoch):
+    return {
+        "batch_size": settings.batch_size // settings.processes,
+        "steps": settings.steps_per_epoch,
+        "seed": multi_host.seed_of(settings.seed, settings.process_id),
+        "first_epoch": first_epoch,
+    }
