@@ -1,4 +1,4 @@
-"""`hand-tf COMMAND ...`: the commands of both packages under one name. `python -m PACKAGE.COMMAND ...` does the same."""
+"""`hand-tf COMMAND ...`: the commands of both packages under one name, as `python -m PACKAGE.COMMAND ...` runs them."""
 
 import importlib
 import sys

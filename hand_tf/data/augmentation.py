@@ -1,15 +1,15 @@
 """Augmentations of batches inside tf.data, vectorised over the batch; images stay uint8.
 
-What touches every pixel is compiled by XLA, which makes one loop over the pixels of what would be a dozen passes over
-arrays larger than the caches: five to eight times faster here, and without Python in the threads of tf.data.
+Functions that touch every pixel are compiled by XLA: one loop over the pixels replaces a dozen passes over arrays that
+are larger than the caches.
 
-A new virtual camera that differs from the old one by a rotation `turn` [3, 3] and by its focal length sees the picture
-through a homography, exactly:  x_old ~ K_old turn^T K_new^-1 x_new.  What belongs to the picture turns with it:
+A new virtual camera that differs from the old one by a rotation Q [3, 3] (`camera_rotation`) and by its focal length
+sees the picture through a homography, exactly:  x_old ~ K_old Q^T K_new^-1 x_new.  Pose and view change follow:
 
-    pose'     = pose turn^T                              (rows are joints)
-    rotation' = turn_target rotation turn_source^T
+    pose'     = pose Q^T                       (rows are joints)
+    rotation' = Q_target rotation Q_source^T
 
-`turn = Z(a)` is the in-plane rotation of `pretrain_aug`, clockwise on screen for a > 0. Every function takes a
+Q = Z(a) is the in-plane rotation of `pretrain_aug`, clockwise on screen for a > 0. Every random function takes a
 stateless `seed` int64 [2] and is a pure function of its arguments.
 """
 
@@ -54,9 +54,9 @@ def _rows(matrices):
     return tf.unstack(matrices, axis=1)
 
 
-def warp(images, turn, intrinsics, new_intrinsics):
-    """`images` [batch, H, W, 3] uint8 as the turned virtual camera sees them; what opens up is 0."""
-    return _sampled(images, intrinsics @ tf.linalg.matrix_transpose(turn) @ tf.linalg.inv(new_intrinsics))
+def warp(images, camera_rotation, intrinsics, new_intrinsics):
+    """`images` [batch, H, W, 3] uint8 as the rotated virtual camera sees them; 0 where it sees beyond their border."""
+    return _sampled(images, intrinsics @ tf.linalg.matrix_transpose(camera_rotation) @ tf.linalg.inv(new_intrinsics))
 
 
 def _uniform(seed, salt, shape, low, high):
@@ -64,7 +64,7 @@ def _uniform(seed, salt, shape, low, high):
 
 
 def _plain_intrinsics(images):
-    """Intrinsics for a turn about the optical axis, where the focal length cancels."""
+    """Intrinsics for a rotation about the optical axis, where the focal length cancels."""
     size = tf.cast(tf.shape(images)[1], tf.float32)
     centre = (size - 1) / 2
     matrix = tf.stack([size, 0.0, centre, 0.0, size, centre, 0.0, 0.0, 1.0])
@@ -72,38 +72,38 @@ def _plain_intrinsics(images):
 
 
 def _new_camera(batch, seed, max_degrees, scale, centre):
-    """A random new virtual camera for every `source` of a batch: (turn [batch, 3, 3], intrinsics [batch, 3, 3])."""
+    """A random new virtual camera for every `source` of a batch: (rotation [batch, 3, 3], intrinsics [batch, 3, 3])."""
     K, count = batch["intrinsics"], tf.shape(batch["source"])[0]
     size = tf.cast(tf.shape(batch["source"])[1], tf.float32)
     side = tf.exp(_uniform(seed, 11, [count], tf.math.log(scale[0]), tf.math.log(scale[1])))
     shift = _uniform(seed, 12, [count, 2], -centre, centre) * size
     rays = tf.concat([shift / K[:, :1, 0], tf.ones([count, 1])], -1)
-    turn = in_plane(_uniform(seed, 13, [count], -max_degrees, max_degrees)) @ look_at(rays)
+    camera_rotation = in_plane(_uniform(seed, 13, [count], -max_degrees, max_degrees)) @ look_at(rays)
     new_K = tf.concat([K[:, :2, :2] / side[:, None, None], K[:, :2, 2:]], -1)
-    return turn, tf.concat([new_K, K[:, 2:]], 1)
+    return camera_rotation, tf.concat([new_K, K[:, 2:]], 1)
 
 
-def turn_triplet(batch, seed, max_degrees, scale=(1.0, 1.0), centre=0.0):
+def rotate_triplet(batch, seed, max_degrees, scale=(1.0, 1.0), centre=0.0):
     """In-plane rotations of a batch of triplets, and other boxes for its sources.
 
-    Source, target and reference turn independently; the background turns with the target; `rotation` becomes
-    turn_target rotation turn_source^T. Scale and centre of the source alone vary as for `recrop`, so that the points
-    learn to be those of the crop that was meant, whatever box cut it.
+    Source, target and reference rotate independently; the background rotates with the target; `rotation` becomes
+    Q_target rotation Q_source^T. Scale and centre vary as for `recrop`, but of the source only: so the points learn to
+    be those of the crop that was meant, whatever box it was cut by.
     """
     count, K = tf.shape(batch["source"])[0], _plain_intrinsics(batch["source"])
-    turn, new_K = _new_camera(batch, seed, max_degrees, scale, centre)
-    turned = {"source": warp(batch["source"], turn, batch["intrinsics"], new_K)}
-    turned["rotation"] = batch["rotation"] @ tf.linalg.matrix_transpose(turn)
+    camera_rotation, new_K = _new_camera(batch, seed, max_degrees, scale, centre)
+    changed = {"source": warp(batch["source"], camera_rotation, batch["intrinsics"], new_K)}
+    changed["rotation"] = batch["rotation"] @ tf.linalg.matrix_transpose(camera_rotation)
     if not max_degrees:
-        return batch | turned
-    turns = {
+        return batch | changed
+    camera_rotations = {
         name: in_plane(_uniform(seed, salt, [count], -max_degrees, max_degrees))
         for salt, name in enumerate(("target", "reference"))
     }
-    turns["background"] = turns["target"]
-    turned |= {name: warp(batch[name], turns[name], K, K) for name in turns}
-    turned["rotation"] = turns["target"] @ turned["rotation"]
-    return batch | turned
+    camera_rotations["background"] = camera_rotations["target"]
+    changed |= {name: warp(batch[name], each, K, K) for name, each in camera_rotations.items()}
+    changed["rotation"] = camera_rotations["target"] @ changed["rotation"]
+    return batch | changed
 
 
 def recrop(batch, seed, max_degrees, scale, centre):
@@ -116,11 +116,11 @@ def recrop(batch, seed, max_degrees, scale, centre):
         scale: (low, high) of the side of the new crop relative to the old one, log-uniform.
         centre: the centre moves uniformly by up to +-centre of the side in x and y.
     """
-    turn, new_K = _new_camera(batch, seed, max_degrees, scale, centre)
+    camera_rotation, new_K = _new_camera(batch, seed, max_degrees, scale, centre)
     return batch | {
-        "source": warp(batch["source"], turn, batch["intrinsics"], new_K),
+        "source": warp(batch["source"], camera_rotation, batch["intrinsics"], new_K),
         "intrinsics": new_K,
-        "pose": batch["pose"] @ tf.linalg.matrix_transpose(turn),
+        "pose": batch["pose"] @ tf.linalg.matrix_transpose(camera_rotation),
     }
 
 
@@ -143,26 +143,26 @@ def crop_box2d(batch, margin):
     size = tf.cast(tf.shape(images)[1], tf.float32)
     centre, side = box_of_joints(batch["joints_2d"], batch["pose_weight"])
     rays = tf.concat([(centre - K[:, :2, 2]) / K[:, :1, 0], tf.ones_like(centre[:, :1])], -1)
-    turn = look_at(rays)
+    camera_rotation = look_at(rays)
     # The new axis is longer than the old one by |ray|, and with it the focal length for one scale on screen.
     zoom = size / (side * margin) * tf.norm(rays, axis=-1)
     new_K = tf.concat([K[:, :2, :2] * zoom[:, None, None], K[:, :2, 2:]], -1)
     new_K = tf.concat([new_K, K[:, 2:]], 1)
     pixels = tf.concat([batch["joints_2d"], tf.ones_like(batch["joints_2d"][..., :1])], -1)
-    pixels = pixels @ tf.linalg.matrix_transpose(new_K @ turn @ tf.linalg.inv(K))
+    pixels = pixels @ tf.linalg.matrix_transpose(new_K @ camera_rotation @ tf.linalg.inv(K))
     return batch | {
         "joints_2d": pixels[..., :2] / pixels[..., 2:],
-        "source": warp(images, turn, K, new_K),
+        "source": warp(images, camera_rotation, K, new_K),
         "intrinsics": new_K,
-        "pose": batch["pose"] @ tf.linalg.matrix_transpose(turn),
+        "pose": batch["pose"] @ tf.linalg.matrix_transpose(camera_rotation),
     }
 
 
 def colour(batch, names, seed, strength):
-    """One random brightness and one random gain a channel for a sample, the same for all its images `names`.
+    """One random brightness and one random gain per channel for each sample, the same for all its images `names`.
 
-    Gains are log-uniform in 1 / (1 + strength) .. 1 + strength. Views of one triplet must share them: the target could
-    not be predicted from the source otherwise.
+    Gains are log-uniform in 1 / (1 + strength) .. 1 + strength. The views of a triplet must share them: otherwise the
+    target could not be predicted from the source.
     """
     count = tf.shape(batch[names[0]])[0]
     limit = tf.math.log1p(strength)
@@ -178,21 +178,24 @@ def _brightened(image, gain):
     return tf.cast(tf.clip_by_value(tf.cast(image, tf.float32) * gain + 0.5, 0.0, 255.0), tf.uint8)
 
 
-def moved(target, background, threshold):
+def differs(target, background, threshold):
     """Where `target` and `background` [batch, H, W, 3] uint8 differ by more than `threshold` (of 0..1): [batch, H, W].
 
-    The hand, and whatever else was not there when the scene was empty; a mask that nobody annotated.
+    This is the hand, and whatever else is not part of the empty scene.
     """
     difference = tf.abs(tf.cast(target, tf.int16) - tf.cast(background, tf.int16))
     return tf.reduce_max(difference, axis=-1) > tf.cast(threshold * 255.0, tf.int16)
 
 
 def foreground(target, background, threshold, weight):
-    """What `moved`, as a mask uint8, and pixel weights float32, `weight` there and 1 elsewhere: both [batch, H, W]."""
+    """The mask of `differs` as uint8, and pixel weights float32, `weight` inside the mask and 1 outside.
+
+    Both [batch, H, W].
+    """
     return _foreground(target, background, tf.constant(threshold, tf.float32), tf.constant(weight, tf.float32))
 
 
 @tf.function(jit_compile=True)
 def _foreground(target, background, threshold, weight):
-    mask = moved(target, background, threshold)
+    mask = differs(target, background, threshold)
     return tf.cast(mask, tf.uint8), tf.where(mask, weight, 1.0)

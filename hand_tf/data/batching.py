@@ -1,7 +1,7 @@
 """What all streams of batches share: epochs that are pure functions of (seed, epoch), decoding, and damaged shards.
 
-Batches are made of *encoded* samples and decoded whole, in one call: thirty samples pay once for the scheduling of a
-call, and threads hand over batches, not pictures.
+Batches are made of *encoded* samples and decoded as a whole, in one call: a call is scheduled once per batch, and
+threads hand over batches, not pictures.
 """
 
 import contextlib
@@ -40,9 +40,9 @@ def epochs(one_pass, count, seed, first_epoch):
     """The stream of epochs: each repeats `one_pass(seed of the pass)` until it has `count` elements."""
 
     def epoch(number):
-        # The seed of this graph only: shuffling mixes it in, and a user's global seed must not change the data.
+        # The seed of this graph only. Shuffling mixes it in, and a user's global seed must not change the batches.
         tf.random.set_seed(1)
-        passes = tf.data.Dataset.range(2**31).flat_map(lambda turn: one_pass(salted(seed, number, turn)))
+        passes = tf.data.Dataset.range(2**31).flat_map(lambda n: one_pass(salted(seed, number, n)))
         return passes.take(count)
 
     return tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch)
@@ -66,7 +66,7 @@ def decode(batch, names, size, twins=None):
                 found[name] = picture()
         return found
 
-    # One loop over the samples: one for each name costs a fifth more, as many loops compete for the threads.
+    # One loop over the samples. One loop per name takes longer: the loops compete for the threads.
     images = dict.fromkeys(names, tf.TensorSpec([size, size, 3], tf.uint8))
     encoded = {name: batch[name] for name in names}
     return batch | tf.map_fn(pictures, encoded, parallel_iterations=1, fn_output_signature=images)
@@ -79,9 +79,9 @@ def batches(stream, to_training, batch_size, seed, first_step):
     return ready(samples.map(to_training, num_parallel_calls=AUTOTUNE, deterministic=True))
 
 
-def ready(made):
-    """The dataset `made` of batches as `fit` wants it."""
+def ready(made: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset `made` of batches with the options that `fit` needs, prefetched."""
     options = tf.data.Options()
-    # A batch is already whole; files are not to be split between replicas, which would halve the epoch.
+    # A batch is already whole. Splitting the files between replicas would halve the epoch.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return made.with_options(options).prefetch(AUTOTUNE)

@@ -1,4 +1,4 @@
-"""Crops with labels: those of a scenario as an endless stream of batches, and any chosen ones once, to evaluate.
+"""Labelled crops: those of a scenario as an endless stream of batches to train on, and chosen ones once, to evaluate.
 
 A batch to train on is x = {source}, y = {pose}, w = {pose}: 1 for accepted joints, 0 for others.
 """
@@ -12,7 +12,7 @@ from hand_tf.data import augmentation, batching
 
 
 def _crops_of_record(record):
-    """A parsed record as a dataset of its crops, one element a view; images stay encoded.
+    """A parsed record as a dataset of its crops, one element per view; images stay encoded.
 
     `pose` [21, 3] mm, `pose_weight` [21], `joints_2d` [21, 2] px in the crop, `intrinsics` [3, 3] px.
     """
@@ -82,11 +82,11 @@ def batches(
     scale_jitter=(1.0, 1.0),
     centre_jitter=0.0,
 ):
-    """Labelled crops, repeated without end: minority oversampling comes from pairing this stream with a larger one.
+    """Labelled crops, repeated without end. Paired with a larger stream, this is minority oversampling.
 
     Args:
         labels: from `load_labels`; crop_size: px.
-        batch_size, steps, seed, first_epoch, in_plane_degrees, colour_strength: see `pipeline.unlabelled`.
+        batch_size, steps, seed, first_epoch, in_plane_degrees, colour_strength: see `triplets.unlabelled`.
         scale_jitter, centre_jitter: see `augmentation.recrop`.
 
     Returns:
@@ -106,7 +106,7 @@ def batches(
         return {"source": batch["source"]}, {"pose": batch["pose"]}, {"pose": batch["pose_weight"]}
 
     stream = batching.epochs(
-        lambda turn: tf.data.Dataset.from_tensor_slices(crops).shuffle(count, turn),
+        lambda pass_seed: tf.data.Dataset.from_tensor_slices(crops).shuffle(count, pass_seed),
         batch_size * steps,
         seed,
         first_epoch,

@@ -15,6 +15,7 @@ smaller amount are among those of any larger amount of the same subjects.
 import hashlib
 import math
 import re
+from collections.abc import Iterable
 
 # The nine label sets of Table 1 in the paper, with the number of labels they have there.
 TABLE_1 = {
@@ -30,8 +31,8 @@ TABLE_1 = {
 }
 
 
-def expand_subjects(text, known):
-    """Names of the subjects in `text`, such as `S0..S6+S8`, there or not; `*` stands for all that are `known`."""
+def expand_subjects(text: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Names of the subjects in `text`, such as `S0..S6+S8`, `known` or not; `*` stands for all that are `known`."""
     if text == "*":
         return tuple(known)
     names = []
@@ -44,7 +45,7 @@ def expand_subjects(text, known):
     return tuple(dict.fromkeys(names))
 
 
-def parse_subjects(text, known):
+def parse_subjects(text: str, known: Iterable[str]) -> tuple[str, ...]:
     """As `expand_subjects`; raises ValueError for a subject that is not `known`."""
     names = expand_subjects(text, known)
     missing = [name for name in names if name not in known]
@@ -73,11 +74,11 @@ def _ordered_crops(rows):
     crops = []
     for row in rows:
         ranked = sorted((_rank(row["key"], camera), camera) for camera in row["cameras"])
-        crops += [(turn, rank, row["key"], camera) for turn, (rank, camera) in enumerate(ranked)]
+        crops += [(round_, rank, row["key"], camera) for round_, (rank, camera) in enumerate(ranked)]
     return [(key, camera) for _, _, key, camera in sorted(crops)]
 
 
-def choose_labels(scenario, index, subjects):
+def choose_labels(scenario: str, index: Iterable[dict], subjects: Iterable[str]) -> list[tuple[str, str]]:
     """The labels of a scenario: a list of (record key, camera name), in a fixed order.
 
     Args:

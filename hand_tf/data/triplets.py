@@ -1,4 +1,4 @@
-"""Records to batches of triplets without labels, alone or side by side with crops that have them.
+"""Records to batches of triplets without labels, alone or together with labelled crops.
 
 A triplet is (source, target, reference): views i and j of one instant t, and any view k of another instant t' of the
 same hand. Two records of one group are two such instants, so t != t' holds by construction, and only the crops that a
@@ -8,14 +8,15 @@ triplet uses are decoded. Every stream is infinite, cut into epochs of `steps` b
     unlabelled   x = {source, reference, rotation, background}
                  y = {image, features}: the target, {mask}: where it differs from the background
                  w = {image}: foreground weights
-    joint        that and `labelled.batches`, whose image becomes x["labelled"]
+    joint        the above and `labelled_crops.batches`, whose image becomes x["labelled"]
 """
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from hand_tf.core import records_folder, schema
+from hand_tf.core import schema
+from hand_tf.core.records_folder import Records
 from hand_tf.data import augmentation, batching
 
 RECORDS_TO_SHUFFLE, TRIPLETS_TO_SHUFFLE, GROUPS_AT_ONCE = 16, 4096, 16
@@ -24,32 +25,43 @@ NEEDED = ("frame", "crops", "backgrounds", "rotations", "intrinsics")
 IMAGES = ("source", "target", "reference", "background")
 
 
-def usable_groups(records: records_folder.Records, subjects: Sequence[str], min_frames: int) -> list[list[str]]:
-    """Paths of the shards of each group of `subjects` in which two instants lie `min_frames` apart.
+def usable_groups(records: Records, subjects: Sequence[str], min_time_gap: float) -> list[list[str]]:
+    """Paths of the shards of each group of `subjects` in which two instants lie `min_time_gap` seconds apart.
 
     Raises ValueError if there is none.
     """
-    frames = {}
+    frames, fps = {}, records.manifest.fps
     for row in records.index:
         frames.setdefault((row["sequence"], row["subject"], row["side"]), []).append(row["frame"])
-    groups = []
+    groups, longest = [], 0
     for group in records.manifest.groups:
         numbers = frames.get((group.sequence, group.subject, group.side), [])
-        if group.subject in subjects and numbers and max(numbers) - min(numbers) >= max(min_frames, 1):
+        if group.subject not in subjects or not numbers:
+            continue
+        span = max(numbers) - min(numbers)
+        longest = max(longest, span)
+        if span >= min_frames(min_time_gap, fps):
             groups.append([str(records.folder / shard.file) for shard in group.shards])
     if not groups:
         raise ValueError(
-            f"{records.folder}: no group of subjects {', '.join(subjects)} has two instants far enough apart"
+            f"{records.folder}: a triplet needs two instants of one hand --min_time_gap={min_time_gap:g} s apart; the"
+            f" longest group of {', '.join(subjects)} spans {longest / fps:.2g} s: record for longer, or take a smaller"
+            " --min_time_gap"
         )
     return groups
+
+
+def min_frames(min_time_gap: float, fps: float) -> int:
+    """The least difference of frame numbers between t and t': at least 1, or reference and source would be one."""
+    return max(round(min_time_gap * fps), 1)
 
 
 def _parse_pair(pair):
     return schema.parse(pair[0], NEEDED), schema.parse(pair[1], NEEDED)
 
 
-def _far_apart(first, second, min_frames):
-    return tf.abs(first["frame"] - second["frame"]) >= max(min_frames, 1)
+def _far_apart(first, second, least):
+    return tf.abs(first["frame"] - second["frame"]) >= least
 
 
 def _draw(now, other, count, seed, same_view_share):
@@ -74,8 +86,8 @@ def _draw(now, other, count, seed, same_view_share):
 def _draw_both(first, second, seed, same_view_share):
     """Undecoded triplets of a pair of parsed records; each is the other's reference.
 
-    As many as there are views: whatever the rig, a crop that was read serves one or two triplets. Fewer would mean
-    reading what is not used, more would make neighbours in the shuffle buffer alike.
+    There are as many as views: for every rig, a crop that was read serves one or two triplets. With fewer, crops would
+    be read and not used; with more, neighbours in the shuffle buffer would be alike.
     """
     half = (tf.shape(first["crops"])[0] + 1) // 2
     one = _draw(first, second, half, tf.stack([seed, tf.constant(0, tf.int64)]), same_view_share)
@@ -83,30 +95,30 @@ def _draw_both(first, second, seed, same_view_share):
     return {name: tf.concat([one[name], two[name]], 0) for name in one}
 
 
-def _triplets_of_group(files, seed, min_frames, same_view_share):
-    """Undecoded triplets of one hand, those of two instants at a time."""
+def _triplets_of_group(files, seed, least, same_view_share):
+    """Undecoded triplets of one group, from two instants at a time."""
     files = tf.data.Dataset.from_tensor_slices(files).shuffle(1024, seed)
     return (
         files.flat_map(lambda path: tf.data.TFRecordDataset(path, buffer_size=batching.READ_BYTES))
         .shuffle(RECORDS_TO_SHUFFLE, seed)
         .batch(2, drop_remainder=True)
         .map(_parse_pair)
-        .filter(lambda first, second: _far_apart(first, second, min_frames))
+        .filter(lambda first, second: _far_apart(first, second, least))
         .enumerate()
         .map(lambda n, pair: _draw_both(*pair, batching.salted(seed, n), same_view_share))
     )
 
 
-def _one_pass(groups, min_frames, same_view_share, seed):
+def _one_pass(groups, least, same_view_share, seed):
     """One pass over the records of all groups as undecoded triplets; `seed` is a scalar tensor."""
-    # Groups side by side, so that a batch mixes subjects however large the groups are; each is read and drawn from in
-    # a thread of its own.
+    # Groups are interleaved, so that a batch mixes subjects whatever the sizes of the groups; each group is read in a
+    # thread of its own.
     triplets = (
         tf.data.Dataset.from_tensor_slices(tf.ragged.constant(groups))
         .enumerate()
         .shuffle(len(groups), seed)
         .interleave(
-            lambda n, files: _triplets_of_group(files, batching.salted(seed, n), min_frames, same_view_share),
+            lambda n, files: _triplets_of_group(files, batching.salted(seed, n), least, same_view_share),
             cycle_length=min(len(groups), GROUPS_AT_ONCE),
             num_parallel_calls=batching.AUTOTUNE,
             deterministic=True,
@@ -118,13 +130,12 @@ def _one_pass(groups, min_frames, same_view_share, seed):
 
 def undecoded(records, subjects, *, count, seed, first_epoch=0, min_time_gap=1.0, same_view_share=0.3):
     """The stream of triplets, `count` an epoch, their images `IMAGES` still encoded; see `unlabelled`."""
-    min_frames = round(min_time_gap * records.manifest.fps)
-    groups = usable_groups(records, subjects, min_frames)
-    return batching.epochs(lambda turn: _one_pass(groups, min_frames, same_view_share, turn), count, seed, first_epoch)
+    groups, least = usable_groups(records, subjects, min_time_gap), min_frames(min_time_gap, records.manifest.fps)
+    return batching.epochs(lambda seed: _one_pass(groups, least, same_view_share, seed), count, seed, first_epoch)
 
 
 def unlabelled(
-    records: records_folder.Records,
+    records: Records,
     subjects: Sequence[str],
     *,
     batch_size,
@@ -150,11 +161,11 @@ def unlabelled(
         min_time_gap: seconds between t and t'.
         same_view_share: share of triplets with i = j, plain auto-encoding.
         in_plane_degrees: source, target and reference turn independently by up to this angle (`pretrain_aug`).
-        scale_jitter, centre_jitter: other boxes for the sources; see `augmentation.turn_triplet`.
+        scale_jitter, centre_jitter: other boxes for the sources; see `augmentation.rotate_triplet`.
         colour_strength: see `augmentation.colour`.
         foreground_weight: of the pixels in which target and background differ by more than foreground_threshold
             (of 0..1); the rest weigh 1.
-        shuffle_rotation: control only: gives each triplet the rotation of another one of its batch.
+        shuffle_rotation: control experiment: gives each triplet the rotation of another one of its batch.
 
     Returns:
         A dataset of (x, y, sample_weight); images uint8 [batch, size, size, 3].
@@ -169,18 +180,18 @@ def unlabelled(
         same_view_share=same_view_share,
     )
     size = records.manifest.crop_size
-    ones = tf.ones([batch_size, size, size])  # captured: nobody writes them again
+    ones = tf.ones([batch_size, size, size])  # a captured constant: made once
 
     def to_training(batch, batch_seed):
         batch = batching.decode(batch, IMAGES, size, twins={"target": "source"})
         if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
-            batch = augmentation.turn_triplet(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
+            batch = augmentation.rotate_triplet(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
         if colour_strength:
             batch = augmentation.colour(batch, IMAGES, batch_seed, colour_strength)
         if shuffle_rotation:
             batch = batch | {"rotation": tf.roll(batch["rotation"], 1, 0)}
-        # Choice: most of a crop is background, which the composite gives for free; unweighted, the hand would be a
-        # rounding error of the loss. Never weighted by the predicted mask, which would learn to shrink.
+        # Choice: most of a crop is background, which compositing reproduces without learning anything; unweighted, the
+        # hand would hardly count in the loss. The predicted mask never weights it: the mask would learn to shrink.
         mask, weights = augmentation.foreground(
             batch["target"], batch["background"], foreground_threshold, foreground_weight
         )
@@ -192,9 +203,9 @@ def unlabelled(
 
 
 def joint(unlabelled_batches, labelled_batches):
-    """Pairs the two streams, so that every batch, and every replica's part of it, holds as many labels as triplets.
+    """Pairs the two streams: every batch, and every replica's part of it, holds as many labels as triplets.
 
-    # Paper: Sec. 2.3, random minority oversampling: the labelled stream repeats as often as the other one needs.
+    # Paper: Sec. 2.3, random minority oversampling: the labelled stream repeats as often as needed.
     """
 
     def merge(triplets, labels):

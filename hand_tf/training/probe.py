@@ -17,7 +17,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 def decode(labels: dict, whole_only: bool = True) -> dict:
-    """Adds `images` [n, size, size, 3] uint8 to the labels; with `whole_only`, without the samples that miss a joint."""
+    """Adds `images` [n, size, size, 3] uint8 to the labels; `whole_only` leaves out samples that miss a joint."""
     chosen = np.flatnonzero((labels["pose_weight"] > 0).all(-1) | (not whole_only))
     images = [schema.decode_image(labels["source"][i]).numpy() for i in chosen]
     return {name: value[chosen] for name, value in labels.items()} | {"images": np.stack(images)}

@@ -1,4 +1,4 @@
-"""What a run learns from: the labels of its scenario, the crops held out for validation, and the batches of its regime."""
+"""What a run learns from: the labels of its scenario, the crops held out for validation, the batches of its regime."""
 
 import numpy as np
 import tensorflow as tf

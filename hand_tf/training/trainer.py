@@ -141,7 +141,7 @@ def _callbacks(settings, records, parts, labels, held_out, history, probing):
 
 
 def _probe(settings, records, encoder):
-    """The pose probe's callback, its references measured now; None for a regime with labels and where there are none."""
+    """The pose probe's callback, its references measured now; None for regimes with labels, or without any to probe."""
     if REGIMES[settings.regime].labelled:
         return None
     sets, subjects = [], records.manifest.subjects
