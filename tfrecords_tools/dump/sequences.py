@@ -70,7 +70,7 @@ def read(directory, options, skipped):
     if not selected:
         reasons = "; ".join(line.strip() for line in skipped.lines()) or "hdHand3d and boxes.csv name none"
         raise ValueError(f"{directory}: no usable hand ({reasons})")
-    rates = {frames.fps(source) or options.fps for source in sources.values()}
+    rates = {frames.frames_per_second(source) or options.fps for source in sources.values()}
     if max(rates) > 1.01 * min(rates):
         raise ValueError(f"{directory}: cameras differ in frames per second: {sorted(rates)}")
     return Sequence(directory.name, cameras, sources, min(rates), selected, occupied, boxed)

@@ -1,18 +1,16 @@
 """Crops, backgrounds and frames: every joint lies where the crop shows it, and views turn into each other."""
 
-import dataclasses
 import itertools
 import types
 
-import av
 import crop_truth
 import cv2
 import numpy as np
 import pytest
 import tiny_dump
 
-from hand_tf.core import crops, geometry
-from tfrecords_tools.dump import frames, panoptic
+from hand_tf.core import crops, geometry, images
+from tfrecords_tools.dump import panoptic
 from tfrecords_tools.dump.skipped import Skipped
 from tfrecords_tools.records import backgrounds, crop_views
 
@@ -224,119 +222,13 @@ def test_background_samples_are_spread_and_bounded():
     assert 30 < len(backgrounds.sample_frames(range(5000), large)) < 70
 
 
-def test_videos_are_read_in_order_and_end_where_they_end(tmp_path):
-    camera, skipped = tiny_dump.cameras()[0], Skipped()
-    flat = [np.full((tiny_dump.HEIGHT, tiny_dump.WIDTH, 3), 10 * frame + 20, np.uint8) for frame in range(20)]
-    path = tmp_path / "hdVideos" / "hd_00_00.mp4"
-    tiny_dump.write_video(path, flat)
-    assert frames.fps(path) == pytest.approx(tiny_dump.FPS)
-    found = dict(frames.read(path, camera, [0, 3, 4, 17, 19, 20, 31], skipped))
-    for frame in (0, 3, 4, 17, 19):
-        assert np.abs(found[frame].whole().mean() - (10 * frame + 20)) < 4, frame
-    assert found[20] is None and found[31] is None
-    assert skipped.counts == {"frames: beyond the end of the video, or not decodable": 2}
-    path.write_bytes(b"no video")
-    with pytest.raises(ValueError, match=r"hd_00_00\.mp4: not a video"):
-        frames.fps(path)
-
-
-@pytest.mark.parametrize(("codec", "suffix"), [("mp4v", "mp4"), ("MJPG", "avi")])
-def test_parts_of_a_video_are_those_of_its_pictures(tmp_path, codec, suffix):
-    """Planes (MPEG-4) and pictures of the full range (Motion JPEG), against OpenCV's reader."""
-    camera, skipped = tiny_dump.cameras()[0], Skipped()
-    path, size = tmp_path / f"hd_00_00.{suffix}", (tiny_dump.WIDTH, tiny_dump.HEIGHT)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 30, size)
-    for scale in (1.0, 0.7):
-        writer.write((scale * tiny_dump.scene(camera)).astype(np.uint8))
-    writer.release()
-    video = cv2.VideoCapture(str(path))
-    for _, picture in frames.read(path, camera, [0, 1], skipped):
-        expected = video.read()[1].astype(int)
-        whole = picture.whole()
-        assert whole.shape == expected.shape
-        # OpenCV blends the colours of neighbours, which belong to two by two pixels.
-        assert np.abs(whole - expected).mean() < 1.5
-        for left, top, right, bottom in ((0, 0, 7, 5), (31, 40, 92, 103), (33, 17, *size), (10, 10, 11, 11)):
-            np.testing.assert_array_equal(picture.part((left, top, right, bottom)), whole[top:bottom, left:right])
-
-
-def write_video(path, pictures, turned=0, **settings):
-    """Pictures [height, width, 3] BGR uint8 as H.264, which a player has to turn by `turned` degrees."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"crf": "10"})
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = settings.get("pix_fmt", "yuv420p")
-        if turned:
-            stream.set_display_rotation(turned)
-        for picture in pictures:
-            frame = av.VideoFrame.from_ndarray(picture, "bgr24")
-            container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
-        container.mux(stream.encode())
-
-
-@pytest.mark.parametrize(("turned", "pix_fmt"), [(90, "yuv420p"), (-90, "yuv420p"), (180, "yuv420p"), (0, "yuv444p")])
-def test_other_videos_are_read_as_opencv_reads_them(tmp_path, turned, pix_fmt):
-    camera, skipped = tiny_dump.cameras()[0], Skipped()
-    write_video(tmp_path / "video.mp4", [tiny_dump.scene(camera)] * 3, turned, pix_fmt=pix_fmt)
-    expected = cv2.VideoCapture(str(tmp_path / "video.mp4")).read()[1]
-    camera = dataclasses.replace(camera, width=expected.shape[1], height=expected.shape[0])
-    ((_, picture),) = frames.read(tmp_path / "video.mp4", camera, [1], skipped)
-    assert np.abs(picture.whole().astype(int) - expected).mean() < 2
-
-
-def test_a_video_ends_where_it_is_damaged(tmp_path):
-    """Whatever number a later picture has, it might be that of another."""
-    camera, skipped, path = tiny_dump.cameras()[0], Skipped(), tmp_path / "video.mp4"
-    random = np.random.default_rng(0)
-    write_video(path, [random.integers(0, 256, (360, 480, 3), dtype=np.uint8) for _ in range(30)])
-    whole = dict(frames.read(path, camera, range(30), skipped))
-    assert not skipped.counts
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 200_000] = bytes(200_000)
-    path.write_bytes(data)
-    found = dict(frames.read(path, camera, range(30), skipped))
-    seen = [number for number, picture in found.items() if picture is not None]
-    assert seen == list(range(len(seen))) and 0 < len(seen) < 30
-    for number in seen[:-1]:
-        np.testing.assert_array_equal(found[number].whole(), whole[number].whole())
-
-
 @pytest.mark.parametrize("size", [32, 96])
 def test_a_crop_of_a_part_is_that_of_the_whole_picture(size):
     """At 32 px the maps are finer than the crop."""
     for camera in tiny_dump.cameras():
-        picture = frames.Image(tiny_dump.scene(camera))
+        picture = images.Image(tiny_dump.scene(camera))
         for move in ((0, 0, 0), (60, 20, 30), (-90, 30, -60), (170, 0, 40)):
             crop = crop_views.crop_of(instant(tiny_dump.joints_at(0, "left") + move, "left"), camera, MARGIN, size)
             window = crop_views.window_of(crop_views.borders([(0, crop)], camera), camera)
             part = crops.render(picture.part(window), crop_views.window_maps(crop, False, window), size)
             np.testing.assert_array_equal(part, crops.render(picture.whole(), crops.sampling_maps(crop), size))
-
-
-def test_damaged_and_missing_images_are_counted(tmp_path):
-    camera, skipped = tiny_dump.cameras()[0], Skipped()
-    for frame in range(4):
-        cv2.imwrite(str(tmp_path / f"00_00_{frame:08d}.jpg"), tiny_dump.scene(camera)[..., ::-1])
-    whole = (tmp_path / "00_00_00000001.jpg").read_bytes()
-    (tmp_path / "00_00_00000001.jpg").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "00_00_00000002.jpg").write_bytes(b"")
-    found = dict(frames.read(tmp_path, camera, [0, 1, 2, 3, 8], skipped))
-    assert [frame for frame, image in found.items() if image is not None] == [0, 3]
-    assert np.abs(found[3].whole().astype(int) - tiny_dump.scene(camera)).max() < 12
-    assert skipped.counts == {"frames: damaged image": 2, "frames: no image of that number": 1}
-    cv2.imwrite(str(tmp_path / "00_00_00000000.jpg"), np.zeros((50, 60, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"60x50 px, camera 00_00 is calibrated for 480x360"):
-        list(frames.read(tmp_path, camera, [0], skipped))
-
-
-def test_sources_prefer_images_and_count_what_is_missing(tmp_path):
-    (tmp_path / "hdImgs" / "00_00").mkdir(parents=True)
-    (tmp_path / "hdImgs" / "00_00" / "00_00_00000000.jpg").touch()
-    (tmp_path / "hdImgs" / "00_01").mkdir()
-    (tmp_path / "hdVideos").mkdir()
-    for name in ("00_00", "00_01"):
-        (tmp_path / "hdVideos" / f"hd_{name}.mp4").touch()
-    skipped = Skipped()
-    sources = frames.find_sources(tmp_path, tiny_dump.cameras(), skipped)
-    assert {name: path.name for name, path in sources.items()} == {"00_00": "00_00", "00_01": "hd_00_01.mp4"}
-    assert skipped.counts == {"cameras: listed, but no video and no images": 1} and "00_02" in str(skipped.first)

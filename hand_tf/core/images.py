@@ -1,0 +1,41 @@
+"""Images in memory and in files: BGR uint8 [height, width, 3], the order in which OpenCV reads and encodes them."""
+
+import os
+import pathlib
+
+import cv2
+import numpy as np
+
+Window = tuple[int, int, int, int]  # left, top, right, bottom px of a part of an image; right and bottom are exclusive
+
+
+class Image:
+    """An image in memory, `size` its width and height in px. A frame of a video (`video.Frame`) offers the same."""
+
+    def __init__(self, pixels: np.ndarray):
+        self._pixels = pixels
+        self.size = pixels.shape[1], pixels.shape[0]
+
+    def part(self, window: Window) -> np.ndarray:
+        """The pixels of `window`, BGR uint8 [height, width, 3]; a view, which must not be written to."""
+        left, top, right, bottom = window
+        return self._pixels[top:bottom, left:right]
+
+    def whole(self) -> np.ndarray:
+        """All pixels, BGR uint8 [height, width, 3]."""
+        return self._pixels
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray | None:
+    """The image in a file, BGR uint8 [height, width, 3], turned upright as its EXIF data says.
+
+    None if the file is not an image that OpenCV can read, or is damaged. Raises OSError if it cannot be opened.
+    """
+    data = pathlib.Path(path).read_bytes()
+    # OpenCV decodes a JPEG that was cut short to half a picture. Such a file lacks the marker of its end.
+    if not data or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]):
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # larger than OpenCV allows
+        return None
