@@ -20,7 +20,8 @@ from hand_tf.core import geometry, skeleton
 
 # Crop rules: as built, about the 3D joints at one metric scale; cut again about the joints' tight 2D box.
 CROP_RULES = ("joints3d", "box2d")
-MAX_SHRINK = 4
+# Choice: one pixel of a crop averages at most this many samples in each direction.
+MAX_SHRINK = 8
 # Far outside any image: cv2.remap fills such pixels with its border value, 0.
 OUTSIDE = -1e6
 
@@ -115,14 +116,18 @@ def crop_maps(crop, whole=False):
     return tuple(maps)
 
 
-def sampling_maps(crop, whole=False):
-    """The crop's maps, `k` times finer in both directions where one crop pixel spans about `k` pixels of the picture.
+def samples_per_pixel(shrink: float) -> int:
+    """How many samples k in each direction a crop pixel averages where it spans `shrink` pixels of the picture.
 
-    `whole` as in `crop_maps`. Choice: averaging k x k bilinear samples is anti-aliasing; a single sample a
-    pixel would alias in large pictures.
+    Choice: the mean of k x k bilinear samples; a single one would alias where the picture is shrunk. Whoever
+    cuts a crop makes it k times finer and then shrinks it with `cv2.INTER_AREA`, as `render` does.
     """
-    shrink = math.sqrt(crop.camera.K[0, 0] * crop.camera.K[1, 1]) / crop.K[0, 0]
-    k = min(max(round(shrink), 1), MAX_SHRINK)
+    return min(max(round(shrink), 1), MAX_SHRINK)
+
+
+def sampling_maps(crop, whole=False):
+    """The crop's maps, finer by `samples_per_pixel` in both directions; `whole` as in `crop_maps`."""
+    k = samples_per_pixel(math.sqrt(crop.camera.K[0, 0] * crop.camera.K[1, 1]) / crop.K[0, 0])
     if k == 1:
         return crop_maps(crop, whole)
     # Pixel centres agree: the mean position of the k fine pixels of pixel i is k i + (k-1)/2, as in `intrinsics`.

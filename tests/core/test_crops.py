@@ -165,3 +165,27 @@ def test_box_crop_agrees_with_the_virtual_crop_of_the_same_extent():
     found = crops.box_crop(view, box, SIZE)
     np.testing.assert_allclose(found.K, crop.K, rtol=1e-9)
     np.testing.assert_allclose(found.rotation, crop.rotation, atol=1e-9)
+
+
+# --- anti-aliasing --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shrink", [1, 2, 3, 4, 5, 6, 8])
+def test_a_shrunk_crop_is_the_mean_of_all_pixels_that_it_spans(shrink):
+    """A box about the principal point whose crop pixels are blocks of shrink x shrink pixels of the picture."""
+    size = 16
+    side = shrink * size
+    picture = np.random.default_rng(shrink).integers(0, 256, (side + 6, side + 4, 3), dtype=np.uint8)
+    height, width = picture.shape[:2]
+    K = np.array([[500.0, 0, (width - 1) / 2], [0, 500.0, (height - 1) / 2], [0, 0, 1]])
+    view = geometry.Camera("00_00", width, height, K, np.zeros(5), np.eye(3), np.zeros(3))
+    crop = crops.box_crop(view, (2, 3, side, side), size)
+    expected = picture[3:-3, 2:-2].reshape(size, shrink, size, shrink, 3).mean((1, 3))
+    np.testing.assert_allclose(crops.render(picture, crops.sampling_maps(crop), size), expected, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("shrink", "samples"), [(0.1, 1), (1.49, 1), (1.51, 2), (4.51, 5), (8.4, 8), (8.6, 8), (1000.0, 8)]
+)
+def test_samples_per_pixel_follow_the_shrink_up_to_a_limit(shrink, samples):
+    assert crops.samples_per_pixel(shrink) == samples
