@@ -180,9 +180,9 @@ def measured_turns(before, after):
     return np.stack([geometry.in_plane(np.rad2deg(angle)) for angle in angles])
 
 
-def test_turn_triplet_keeps_markers_and_poses_together(triplets):
+def test_rotate_triplet_keeps_markers_and_poses_together(triplets):
     batch, source, target = triplets
-    turned = augmentation.turn_triplet(batch, SEED, 60.0)
+    turned = augmentation.rotate_triplet(batch, SEED, 60.0)
     turns = {name: measured_turns(batch[name], turned[name]) for name in ("source", "target", "reference")}
     # The pictures really turned, each by another angle.
     angles = np.stack([Rotation.from_matrix(t).as_euler("zyx", degrees=True)[:, 0] for t in turns.values()])
@@ -198,9 +198,9 @@ def test_turn_triplet_keeps_markers_and_poses_together(triplets):
     np.testing.assert_allclose(project(seen, target["intrinsics"])[:, MARKED], blobs(turned["target"]), atol=0.4)
 
 
-def test_turn_triplet_maps_the_turned_source_pose_onto_the_turned_target_pose(triplets):
+def test_rotate_triplet_maps_the_turned_source_pose_onto_the_turned_target_pose(triplets):
     batch, source, target = triplets
-    turned = augmentation.turn_triplet(batch, SEED, 60.0)
+    turned = augmentation.rotate_triplet(batch, SEED, 60.0)
     turn = {name: measured_turns(batch[name], turned[name]) for name in ("source", "target")}
     poses = {
         name: np.einsum("bkc,bdc->bkd", part["pose"], turn[name])
@@ -210,11 +210,11 @@ def test_turn_triplet_maps_the_turned_source_pose_onto_the_turned_target_pose(tr
     np.testing.assert_allclose(mapped, poses["target"], atol=1.0)  # mm; blobs give the angle to a fraction of a degree
 
 
-def test_turn_triplet_recrops_the_source_alone_and_rotation_follows(triplets):
+def test_rotate_triplet_recrops_the_source_alone_and_rotation_follows(triplets):
     batch, source, _ = triplets
-    turned = augmentation.turn_triplet(batch, SEED, 40.0, (0.7, 1.2), 0.05)
+    turned = augmentation.rotate_triplet(batch, SEED, 40.0, (0.7, 1.2), 0.05)
     # rotation' = turn_target rotation turn_source^T, and only the source's camera has moved off its axis and scale.
-    plain = augmentation.turn_triplet(batch, SEED, 40.0)
+    plain = augmentation.rotate_triplet(batch, SEED, 40.0)
     for name in ("target", "reference", "background"):
         np.testing.assert_array_equal(turned[name], plain[name])
     target_turn = measured_turns(batch["target"], turned["target"])
@@ -227,9 +227,9 @@ def test_turn_triplet_recrops_the_source_alone_and_rotation_follows(triplets):
     np.testing.assert_allclose(seen, as_label["pose"], atol=1.5)  # mm; blobs give the target's angle
 
 
-def test_turn_triplet_turns_the_background_with_the_target(triplets):
+def test_rotate_triplet_turns_the_background_with_the_target(triplets):
     batch = triplets[0]
-    turned = augmentation.turn_triplet(batch, SEED, 60.0)
+    turned = augmentation.rotate_triplet(batch, SEED, 60.0)
     np.testing.assert_array_equal(turned["background"], turned["target"])
     assert np.abs(turned["background"].numpy().astype(int) - batch["background"]).max() > 100
 
@@ -238,7 +238,7 @@ def test_angles_of_one_step_are_not_those_of_another(triplets):
     batch = triplets[0]
     found = []
     for step in range(4):
-        turned = augmentation.turn_triplet(batch, tf.constant([3, step], tf.int64), 60.0)
+        turned = augmentation.rotate_triplet(batch, tf.constant([3, step], tf.int64), 60.0)
         for name in ("source", "target", "reference"):
             turns = measured_turns(batch[name], turned[name])
             found.append(Rotation.from_matrix(turns).as_euler("zyx", degrees=True)[:, 0])
@@ -383,7 +383,7 @@ def test_what_moved_differs_from_the_background():
     target[1, 0, 0] = 95  # and does not wrap around
     expected = np.zeros((2, 4, 4), bool)
     expected[0, 1, 2] = expected[1, 3, 3] = True
-    np.testing.assert_array_equal(augmentation.moved(tf.constant(target), tf.constant(background), 0.04), expected)
+    np.testing.assert_array_equal(augmentation.differs(tf.constant(target), tf.constant(background), 0.04), expected)
 
 
 # --- seeds ----------------------------------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ def test_what_moved_differs_from_the_background():
 def test_all_are_pure_functions_of_their_seed(labels, triplets):
     other = SEED + 1
     functions = {
-        "turn_triplet": lambda seed: augmentation.turn_triplet(triplets[0], seed, 60.0),
+        "rotate_triplet": lambda seed: augmentation.rotate_triplet(triplets[0], seed, 60.0),
         "recrop": lambda seed: augmentation.recrop(tensors(labels), seed, 40.0, (0.8, 1.2), 0.1),
         "colour": lambda seed: augmentation.colour(tensors(labels), ("source",), seed, 0.5),
     }

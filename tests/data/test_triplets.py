@@ -11,8 +11,7 @@ import tensorflow as tf
 from scipy.spatial.transform import Rotation
 
 from hand_tf.core import records_folder
-from hand_tf.data import batching, scenarios, triplets
-from hand_tf.data import labelled_crops as labelled_crops
+from hand_tf.data import batching, labelled_crops, scenarios, triplets
 
 BATCH, STEPS = 8, 2
 FPS = 5  # of the fixture `records`; ten instants, from 0 to 1.8 seconds
@@ -20,13 +19,13 @@ View = collections.namedtuple("View", "key number camera group frame")
 
 
 @pytest.fixture(scope="module")
-def data(records):
-    return records_folder.load_manifest(records)
+def opened(records):
+    return records_folder.open_records(records)
 
 
 @pytest.fixture(scope="module")
-def index(records):
-    return records_folder.read_index(records)
+def index(opened):
+    return opened.index
 
 
 def read(path):
@@ -87,9 +86,9 @@ def truth(records):
     return Truth(records)
 
 
-def unlabelled(records, data, subjects=None, seed=0, **options):
+def unlabelled(opened, subjects=None, seed=0, **options):
     options = {"batch_size": BATCH, "steps": STEPS, "seed": seed, "same_view_share": 0.0} | options
-    return triplets.unlabelled(records, data, subjects or data.subjects, **options)
+    return triplets.unlabelled(opened, subjects or opened.manifest.subjects, **options)
 
 
 def take(stream, steps):
@@ -114,14 +113,14 @@ def samples(batches):
 
 
 @pytest.fixture(scope="module")
-def three_epochs(records, data):
+def three_epochs(opened):
     """Three epochs of `STEPS` batches."""
-    return take(unlabelled(records, data), 3 * STEPS)
+    return take(unlabelled(opened), 3 * STEPS)
 
 
-def test_shapes_and_types(three_epochs, data):
+def test_shapes_and_types(three_epochs, opened):
     assert len(three_epochs) == 3 * STEPS
-    images = (BATCH, data.crop_size, data.crop_size, 3)
+    images = (BATCH, opened.manifest.crop_size, opened.manifest.crop_size, 3)
     for x, y, w in three_epochs:
         assert x.keys() == {"source", "reference", "rotation", "background"}
         assert y.keys() == w.keys() == {"image", "features", "mask"}
@@ -154,18 +153,18 @@ def test_a_batch_mixes_subjects(three_epochs, truth):
     assert min(groups) >= 3 and np.mean(groups) > 4  # of eight triplets
 
 
-def test_the_subjects_and_the_gap_in_time_can_be_set(records, data, three_epochs, truth):
+def test_the_subjects_and_the_gap_in_time_can_be_set(opened, three_epochs, truth):
     gaps = []
-    for batches in (three_epochs, take(unlabelled(records, data, ("S1", "S4"), min_time_gap=1.6), 2 * STEPS)):
+    for batches in (three_epochs, take(unlabelled(opened, ("S1", "S4"), min_time_gap=1.6), 2 * STEPS)):
         views = [[truth.view(t[name]) for name in ("source", "target", "reference")] for t in samples(batches)]
         gaps.append(min(abs(source.frame - reference.frame) for source, _, reference in views))
     assert {view.group[1] for view in itertools.chain(*views)} == {"S1", "S4"}
     assert gaps[0] < 8 <= gaps[1]
 
 
-def test_the_share_of_plain_auto_encoding_can_be_set(records, data, truth):
+def test_the_share_of_plain_auto_encoding_can_be_set(opened, truth):
     same = []
-    for triplet in samples(take(unlabelled(records, data, same_view_share=0.4, batch_size=32, steps=4), 4)):
+    for triplet in samples(take(unlabelled(opened, same_view_share=0.4, batch_size=32, steps=4), 4)):
         source, target = truth.view(triplet["source"]), truth.view(triplet["target"])
         assert source.key == target.key
         same.append(source == target)
@@ -173,8 +172,8 @@ def test_the_share_of_plain_auto_encoding_can_be_set(records, data, truth):
     assert 0.25 <= np.mean(same) <= 0.55
 
 
-def test_the_control_gives_every_triplet_the_rotation_of_another(records, data, three_epochs, truth):
-    control = take(unlabelled(records, data, shuffle_rotation=True), STEPS)
+def test_the_control_gives_every_triplet_the_rotation_of_another(opened, three_epochs, truth):
+    control = take(unlabelled(opened, shuffle_rotation=True), STEPS)
     for (x, y, _), (x_control, y_control, _) in zip(three_epochs[:STEPS], control, strict=True):
         assert equal(
             (x["source"], x["reference"], y["image"]), (x_control["source"], x_control["reference"], y_control["image"])
@@ -192,10 +191,10 @@ WEIGHTS = {"foreground_weight": 4.0, "foreground_threshold": 0.1}
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(records, data):
+def uninterrupted(opened):
     """Three epochs of `triplets`, augmented."""
     tf.random.set_seed(0)
-    return take(unlabelled(records, data, **AUGMENTED, **WEIGHTS), 3 * STEPS)
+    return take(unlabelled(opened, **AUGMENTED, **WEIGHTS), 3 * STEPS)
 
 
 def test_mask_and_weights_belong_to_what_the_batch_shows(uninterrupted):
@@ -230,21 +229,21 @@ def test_augmented_views_turn_each_by_its_own_angle(uninterrupted, three_epochs)
     assert abs(np.corrcoef(turns)[0, 1]) < 0.4
 
 
-def test_a_resumed_stream_continues_the_uninterrupted_one(records, data, uninterrupted):
+def test_a_resumed_stream_continues_the_uninterrupted_one(opened, uninterrupted):
     tf.random.set_seed(0)
-    resumed = take(unlabelled(records, data, first_epoch=1, **AUGMENTED, **WEIGHTS), 2 * STEPS)
+    resumed = take(unlabelled(opened, first_epoch=1, **AUGMENTED, **WEIGHTS), 2 * STEPS)
     assert equal(resumed, uninterrupted[STEPS:])
 
 
-def test_the_global_seed_does_not_matter(records, data, uninterrupted):
+def test_the_global_seed_does_not_matter(opened, uninterrupted):
     tf.random.set_seed(5)
-    stream = unlabelled(records, data, **AUGMENTED, **WEIGHTS)
+    stream = unlabelled(opened, **AUGMENTED, **WEIGHTS)
     assert equal(take(stream, STEPS), uninterrupted[:STEPS])
     assert equal(take(stream, STEPS), uninterrupted[:STEPS])  # the same again when iterated anew
 
 
-def test_epochs_and_seeds_differ(records, data, three_epochs):
-    batches = [*three_epochs, *take(unlabelled(records, data, seed=4), STEPS)]
+def test_epochs_and_seeds_differ(opened, three_epochs):
+    batches = [*three_epochs, *take(unlabelled(opened, seed=4), STEPS)]
     shown = [
         {(t["source"].tobytes(), t["target"].tobytes()) for t in samples(batches[n : n + STEPS])} for n in (0, 2, 4, 6)
     ]
@@ -255,13 +254,13 @@ def test_epochs_and_seeds_differ(records, data, three_epochs):
 
 
 @pytest.fixture(scope="module")
-def chosen(index, data):
-    return scenarios.choose_labels("S0..S3:15%", index, data.subjects)
+def chosen(index, opened):
+    return scenarios.choose_labels("S0..S3:15%", index, opened.manifest.subjects)
 
 
 @pytest.fixture(scope="module")
-def labels(records, chosen, index):
-    return labelled_crops.load_labels(records, chosen, index)
+def labels(opened, chosen):
+    return labelled_crops.load_labels(opened, chosen)
 
 
 def test_labels_are_those_of_the_scenario(labels, chosen, truth):
@@ -278,15 +277,15 @@ def test_labels_are_those_of_the_scenario(labels, chosen, truth):
         np.testing.assert_array_equal(labels["pose_weight"][n], truth.records[view.key]["joint_validity"])
 
 
-def test_labels_of_all_views_of_an_instant(records, index, data):
-    every = scenarios.choose_labels("S1:all", index, data.subjects)
-    found = labelled_crops.load_labels(records, every, index)
+def test_labels_of_all_views_of_an_instant(index, opened):
+    every = scenarios.choose_labels("S1:all", index, opened.manifest.subjects)
+    found = labelled_crops.load_labels(opened, every)
     assert sorted(zip(found["key"].astype(str), found["camera"].astype(str), strict=True)) == sorted(every)
 
 
-def test_labels_that_the_shards_do_not_hold_are_missed(records, index):
+def test_labels_that_the_shards_do_not_hold_are_missed(opened, index):
     with pytest.raises(ValueError, match="the index promises 2 labels, the shards hold 1 of them"):
-        labelled_crops.load_labels(records, [(index[0]["key"], "00_00"), (index[0]["key"], "99_99")], index)
+        labelled_crops.load_labels(opened, [(index[0]["key"], "00_00"), (index[0]["key"], "99_99")])
 
 
 def test_statistics_are_over_accepted_joints_only():
@@ -303,13 +302,13 @@ def test_statistics_are_over_accepted_joints_only():
     assert np.isfinite(mean).all() and (std[0] == 0).all() and np.isfinite(std).all()
 
 
-def labelled(labels, data, **options):
+def labelled(labels, opened, **options):
     options = {"batch_size": 4, "steps": 6, "seed": 0} | options
-    return labelled_crops.batches(labels, data.crop_size, **options)
+    return labelled_crops.batches(labels, opened.manifest.crop_size, **options)
 
 
-def test_labelled_crops_come_equally_often_with_their_own_pose(labels, data, truth):
-    batches = take(labelled(labels, data), 12)  # two epochs of 24 crops: every one of 12 labels twice in each
+def test_labelled_crops_come_equally_often_with_their_own_pose(labels, opened, truth):
+    batches = take(labelled(labels, opened), 12)  # two epochs of 24 crops: every one of 12 labels twice in each
     orders = []
     for epoch in (batches[:6], batches[6:]):
         views = []
@@ -325,22 +324,22 @@ def test_labelled_crops_come_equally_often_with_their_own_pose(labels, data, tru
     assert orders[0] != orders[1] and orders[0][:12] != orders[0][12:]
 
 
-def test_labelled_crops_too_are_a_function_of_seed_and_epoch(labels, data):
+def test_labelled_crops_too_are_a_function_of_seed_and_epoch(labels, opened):
     options = AUGMENTED | {"scale_jitter": (0.7, 1.2), "centre_jitter": 0.05, "steps": 2}
     tf.random.set_seed(0)
-    whole = take(labelled(labels, data, **options), 4)
+    whole = take(labelled(labels, opened, **options), 4)
     tf.random.set_seed(5)
-    assert equal(take(labelled(labels, data, first_epoch=1, **options), 2), whole[2:])
-    assert not equal(take(labelled(labels, data, **options | {"seed": 1}), 2), whole[:2])
+    assert equal(take(labelled(labels, opened, first_epoch=1, **options), 2), whole[2:])
+    assert not equal(take(labelled(labels, opened, **options | {"seed": 1}), 2), whole[:2])
     for _, y, _ in whole:  # poses are turned, not bent
         known = {np.linalg.norm(pose, axis=-1).round(1).tobytes() for pose in labels["pose"]}
         lengths = np.linalg.norm(y["pose"], axis=-1)
         assert all(min(np.abs(length - np.frombuffer(k, "f4")).max() for k in known) < 0.2 for length in lengths)
 
 
-def test_joint_batches_hold_as_many_labels_as_triplets(records, data, labels, truth, strategy):
+def test_joint_batches_hold_as_many_labels_as_triplets(opened, labels, truth, strategy):
     few = {name: value[:3] for name, value in labels.items()}  # far fewer than a batch: they repeat
-    stream = triplets.joint(unlabelled(records, data), labelled(few, data, batch_size=BATCH, steps=STEPS))
+    stream = triplets.joint(unlabelled(opened), labelled(few, opened, batch_size=BATCH, steps=STEPS))
     x, y, w = next(stream.as_numpy_iterator())
     assert x.keys() == {"source", "reference", "rotation", "background", "labelled"}
     assert y.keys() == w.keys() == {"image", "features", "mask", "pose"}
@@ -361,14 +360,14 @@ def test_joint_batches_hold_as_many_labels_as_triplets(records, data, labels, tr
 # --- evaluation -----------------------------------------------------------------------------------------------------
 
 
-def evaluation(records, data, chosen, index, **options):
-    stream = labelled_crops.evaluation(records, data, chosen, index, batch_size=5, **options)
+def evaluation(opened, chosen, **options):
+    stream = labelled_crops.evaluation(opened, chosen, batch_size=5, **options)
     batches = list(stream.as_numpy_iterator())
     return [len(b["source"]) for b in batches], {n: np.concatenate([b[n] for b in batches]) for n in batches[0]}
 
 
-def test_evaluation_yields_every_crop_once(records, data, chosen, index, truth):
-    sizes, found = evaluation(records, data, chosen, index)
+def test_evaluation_yields_every_crop_once(opened, chosen, index, truth):
+    sizes, found = evaluation(opened, chosen)
     assert sizes == [5, 5, 2]
     names = [(key.decode(), camera.decode()) for key, camera in zip(found["key"], found["camera"], strict=True)]
     assert sorted(names) == sorted(chosen)
@@ -380,9 +379,9 @@ def test_evaluation_yields_every_crop_once(records, data, chosen, index, truth):
         np.testing.assert_array_equal(found["pose_weight"][n], truth.records[key]["joint_validity"])
 
 
-def test_evaluation_on_crops_about_the_2d_box(records, data, chosen, index, truth):
-    _, built = evaluation(records, data, chosen, index)
-    _, found = evaluation(records, data, chosen, index, crop="box2d", box_margin=1.2)
+def test_evaluation_on_crops_about_the_2d_box(opened, chosen, index, truth):
+    _, built = evaluation(opened, chosen)
+    _, found = evaluation(opened, chosen, crop="box2d", box_margin=1.2)
     for name in ("key", "camera", "pose_weight"):
         np.testing.assert_array_equal(found[name], built[name])
     assert found["source"].dtype == np.uint8 and found["source"].shape == built["source"].shape
@@ -392,44 +391,45 @@ def test_evaluation_on_crops_about_the_2d_box(records, data, chosen, index, trut
         np.testing.assert_allclose(truth.pose(view) @ turn.T, found["pose"][n], atol=1e-2)
         pixels = truth.local(view) @ turn.T @ found["intrinsics"][n].T
         pixels = pixels[:, :2] / pixels[:, 2:]
-        np.testing.assert_allclose((pixels.min(0) + pixels.max(0)) / 2, (data.crop_size - 1) / 2, atol=0.3)
-        assert np.ptp(pixels, axis=0).max() * 1.2 == pytest.approx(data.crop_size, rel=0.02)
+        np.testing.assert_allclose((pixels.min(0) + pixels.max(0)) / 2, (opened.manifest.crop_size - 1) / 2, atol=0.3)
+        assert np.ptp(pixels, axis=0).max() * 1.2 == pytest.approx(opened.manifest.crop_size, rel=0.02)
         # Whatever else is passed on belongs to the new crop.
         np.testing.assert_allclose(found.get("joints_2d", {n: pixels})[n], pixels, atol=0.02)
 
 
-def test_an_unknown_crop_rule_is_refused(records, data, chosen, index):
+def test_an_unknown_crop_rule_is_refused(opened, chosen, index):
     with pytest.raises(ValueError, match="crop 'box3d': expected joints3d or box2d"):
-        evaluation(records, data, chosen, index, crop="box3d")
+        evaluation(opened, chosen, crop="box3d")
 
 
 # --- what cannot be read --------------------------------------------------------------------------------------------
 
 
-def test_usable_groups_have_two_instants_far_enough_apart(records, data):
-    groups = triplets.usable_groups(records, data, ("S0", "S5"), 9)  # frames 100 to 109
-    expected = [[str(records / s.file) for s in g.shards] for g in data.groups if g.subject in ("S0", "S5")]
+def test_usable_groups_have_two_instants_far_enough_apart(records, opened):
+    groups = triplets.usable_groups(opened, ("S0", "S5"), 1.8)  # frames 100 to 109 at 5 per second
+    expected = [[str(records / s.file) for s in g.shards] for g in opened.manifest.groups if g.subject in ("S0", "S5")]
     assert groups == expected and len(groups) == 4
-    with pytest.raises(ValueError, match="no group of subjects S0, S5 has two instants far enough apart"):
-        triplets.usable_groups(records, data, ("S0", "S5"), 10)
-    with pytest.raises(ValueError, match="no group of subjects S9 has"):
-        triplets.usable_groups(records, data, ("S9",), 1)
+    with pytest.raises(ValueError, match=r"--min_time_gap=2 s apart; the longest group of S0, S5 spans 1\.8 s"):
+        triplets.usable_groups(opened, ("S0", "S5"), 2.0)
+    with pytest.raises(ValueError, match="the longest group of S9 spans 0 s"):
+        triplets.usable_groups(opened, ("S9",), 0.2)
 
 
-def test_a_flipped_byte_is_an_error_not_a_picture(records, data, index, tmp_path):
+def test_a_flipped_byte_is_an_error_not_a_picture(records, opened, index, tmp_path):
     folder = tmp_path / "records"
     shutil.copytree(records, folder)
-    (group, *_) = (group for group in data.groups if group.subject == "S2")
+    (group, *_) = (group for group in opened.manifest.groups if group.subject == "S2")
     for shard in group.shards:
         content = bytearray((folder / shard.file).read_bytes())
         content[len(content) // 2] ^= 0x10
         (folder / shard.file).write_bytes(content)
-    assert records_folder.load_manifest(folder) == data  # the sizes do not tell
-    every = scenarios.choose_labels("S2:all", index, data.subjects)
+    damaged_records = records_folder.open_records(folder)
+    assert damaged_records.manifest == opened.manifest  # the sizes do not tell
+    every = scenarios.choose_labels("S2:all", index, opened.manifest.subjects)
     with pytest.raises(tf.errors.DataLossError):
-        labelled_crops.load_labels(folder, every, index)
+        labelled_crops.load_labels(damaged_records, every)
     with pytest.raises(tf.errors.DataLossError):
-        take(unlabelled(folder, data, ("S2",)), STEPS)
+        take(unlabelled(damaged_records, ("S2",)), STEPS)
     damaged = ", ".join(shard.file for shard in group.shards)
-    with pytest.raises(ValueError, match=f"{damaged} is damaged"), batching.damage_named(folder, data):
-        labelled_crops.load_labels(folder, every, index)
+    with pytest.raises(ValueError, match=f"{damaged} is damaged"), batching.damage_named(damaged_records):
+        labelled_crops.load_labels(damaged_records, every)
