@@ -14,6 +14,7 @@ rotation `R'_j R'_i^T` alone. A left hand is mirrored into a right one: its crop
 
 import dataclasses
 import functools
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,24 +76,39 @@ def inside(pixels, camera):
     return np.all((pixels >= -0.5) & (pixels <= limit), axis=-1)
 
 
-def rotation_to_z(ray):
-    """The smallest rotation [3, 3] that turns `ray` [3] onto +z (Rodrigues' formula)."""
+def rotation_to_z_entries(x: Any, y: Any, z: Any) -> tuple:
+    """The nine entries, row by row, of the smallest rotation that turns the unit vector (x, y, z) onto +z.
+
+    Rodrigues' formula with axis (y, -x, 0) / |(x, y)| and cosine z. It is arithmetic alone, so that numbers, NumPy
+    arrays and tensors may be given. Undefined at z = -1.
+    """
+    h = 1.0 + z
+    return 1.0 - x * x / h, -x * y / h, -x, -x * y / h, 1.0 - y * y / h, -y, x, y, z
+
+
+def rotation_to_z(ray: np.ndarray) -> np.ndarray:
+    """The smallest rotation [3, 3] that turns `ray` [3], of any length, onto +z. Raises ValueError for -z."""
     x, y, z = np.asarray(ray, np.float64) / np.linalg.norm(ray)
     if z < -1 + 1e-9:
         raise ValueError("a ray that points backwards has no smallest rotation onto the optical axis")
-    cross = np.array([[0.0, 0.0, -x], [0.0, 0.0, -y], [x, y, 0.0]])
-    return np.eye(3) + cross + cross @ cross / (1.0 + z)
+    return np.reshape(rotation_to_z_entries(x, y, z), (3, 3))
+
+
+def in_plane_entries(cos: Any, sin: Any) -> tuple:
+    """The nine entries, row by row, of Z(a) given cos(a) and sin(a): numbers, NumPy arrays or tensors."""
+    zero = cos - cos
+    return cos, -sin, zero, sin, cos, zero, zero, zero, zero + 1.0
+
+
+def in_plane(degrees: float) -> np.ndarray:
+    """Z(a) [3, 3]: how the camera frame turns when its picture is turned clockwise on screen by `degrees`."""
+    angle = np.deg2rad(degrees)
+    return np.reshape(in_plane_entries(np.cos(angle), np.sin(angle)), (3, 3))
 
 
 def mirror_joints(joints):
     """World joints [..., 3] of a left hand as those of a right hand in the mirrored world."""
     return np.asarray(joints) @ skeleton.MIRROR
-
-
-def in_plane(degrees):
-    """Z(a) [3, 3]: the camera frame after its picture was turned clockwise on screen by `degrees`."""
-    a = np.deg2rad(degrees)
-    return np.array([[np.cos(a), -np.sin(a), 0.0], [np.sin(a), np.cos(a), 0.0], [0.0, 0.0, 1.0]])
 
 
 def undistort(pixels, camera):

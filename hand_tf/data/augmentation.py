@@ -15,20 +15,24 @@ stateless `seed` int64 [2] and is a pure function of its arguments.
 
 import tensorflow as tf
 
+from hand_tf.core import geometry
+
 
 def in_plane(degrees):
     """Z(a) [batch, 3, 3] of angles [batch] in degrees."""
-    a = degrees * (3.14159265358979 / 180.0)
-    cos, sin, zero, one = tf.cos(a), tf.sin(a), tf.zeros_like(a), tf.ones_like(a)
-    return tf.reshape(tf.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], -1), [-1, 3, 3])
+    angle = degrees * (3.14159265358979 / 180.0)
+    return _matrices(geometry.in_plane_entries(tf.cos(angle), tf.sin(angle)))
 
 
 def look_at(rays):
     """The smallest rotations [batch, 3, 3] that turn `rays` [batch, 3] (z > 0) onto the optical axis."""
     x, y, z = tf.unstack(tf.math.l2_normalize(rays, axis=-1), axis=-1)
-    h = 1.0 / (1.0 + z)
-    rows = [1.0 - h * x * x, -h * x * y, -x, -h * x * y, 1.0 - h * y * y, -y, x, y, z]
-    return tf.reshape(tf.stack(rows, -1), [-1, 3, 3])
+    return _matrices(geometry.rotation_to_z_entries(x, y, z))
+
+
+def _matrices(entries):
+    """Nine tensors [batch], row by row, as matrices [batch, 3, 3]."""
+    return tf.reshape(tf.stack(entries, -1), [-1, 3, 3])
 
 
 @tf.function(jit_compile=True)
