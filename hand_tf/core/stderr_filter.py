@@ -3,7 +3,7 @@
 They come from C++ on file descriptor 2, before any setting or environment variable counts. So descriptor 2 becomes a
 pipe to a small process, which passes on every line but those on the list below. It is a process, not a thread, so that
 the last words of a program that crashes still arrive. Python's own `sys.stderr` (errors, warnings, progress bars) goes
-straight to the terminal, past the filter.
+straight to the terminal, past the filter, so the two may arrive in another order than they were written in.
 """
 
 import atexit

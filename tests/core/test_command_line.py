@@ -1,0 +1,204 @@
+"""Settings as flags: types, bounds, flagfiles, help, exit statuses."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from hand_tf.core import command_line, entry_point
+from hand_tf.core.command_line import SettingError, setting
+from hand_tf.training.settings import TrainingSettings
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExampleSettings:
+    """One field of each kind."""
+
+    output: str = setting("Folder to write.")
+    size: int = setting("Side, px.", 128, low=16, high=512, section="Crops")
+    share: float = setting("Share of something.", 0.5, above=0, below=1, section="Crops")
+    rule: str = setting("Which rule.", "plain", choices=("plain", "fancy"))
+    draw: bool = setting("Draw it.", True)
+    scale: tuple[float, float] = setting("Range.", (0.6, 1.25), above=0)
+    cameras: tuple[str, ...] = setting("Only these.", ())
+    input: tuple[str, ...] = setting("Folder; may be repeated.", (), repeated=True)
+    limit: int | None = setting("At most.", None, low=1)
+    files: tuple[str, ...] = setting("Files.", (), positional="FILE...")
+
+    def __post_init__(self):
+        command_line.check(self)
+
+
+def main(settings: ExampleSettings) -> None:
+    """Prints the settings, or fails as it is told to."""
+    if settings.output == "bad":
+        raise ValueError("bad.csv: field x: a number expected")
+    print(settings)
+
+
+def parse(*arguments, output="out"):
+    return command_line.parse(ExampleSettings, [f"--output={output}", *arguments])
+
+
+def test_defaults_stand_in_the_dataclass_alone():
+    assert parse() == ExampleSettings(output="out")
+
+
+def test_every_kind_of_field_is_read():
+    found = parse(
+        *("--size=64", "--share=0.25", "--rule=fancy", "--nodraw", "--scale=1,2", "--cameras=00_03,00_07"),
+        *("photo.jpg", "--input=a", "--input=b", "--limit=3", "clip.mp4"),
+    )
+    assert found == ExampleSettings(
+        output="out",
+        size=64,
+        share=0.25,
+        rule="fancy",
+        draw=False,
+        scale=(1.0, 2.0),
+        cameras=("00_03", "00_07"),
+        input=("a", "b"),
+        limit=3,
+        files=("photo.jpg", "clip.mp4"),
+    )
+
+
+def test_flags_written_out_are_read_back():
+    settings = parse("--size=64", "--nodraw", "--scale=1,2", "--input=a", "--input=b,c", "--share=0.1")
+    assert command_line.parse(ExampleSettings, command_line.as_flags(settings).splitlines()) == settings
+    assert command_line.as_texts(settings)["draw"] == "false" and "limit" not in command_line.as_texts(settings)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--size=8", "--size=8: expected at least 16 and at most 512"),
+        ("--share=1", "--share=1.0: expected above 0 and below 1"),
+        ("--share=nan", "--share=nan: expected a finite number"),
+        ("--share=inf", "--share=inf: expected a finite number"),
+        ("--rule=odd", "odd"),
+        ("--scale=1", "--scale=1: expected 2 numbers, separated by commas"),
+        ("--scale=1,x", "--scale=1,x: expected 2 numbers, separated by commas"),
+        ("--scale=0,1", "--scale=0.0,1.0: expected above 0"),
+        ("--limit=0", "--limit=0: expected at least 1"),
+        ("--size=many", "size"),
+        ("--sise=64", "sise"),
+    ],
+)
+def test_a_wrong_flag_says_which_and_what_was_expected(argument, message, capsys):
+    assert command_line.run(main, ["--output=out", argument]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+def test_a_dataclass_checks_itself_whoever_makes_it():
+    with pytest.raises(SettingError, match="--size=8"):
+        ExampleSettings(output="out", size=8)
+
+
+def test_a_missing_flag_and_arguments_that_nobody_takes(capsys):
+    assert command_line.run(main, []) == 2
+    assert "--output: needed; Folder to write." in capsys.readouterr().err
+    arguments = ["--regime=pretrain", "--data_dir=a", "--workdir=b", "photo.jpg"]
+    with pytest.raises(SettingError, match=r"unexpected argument 'photo\.jpg'"):
+        command_line.parse(TrainingSettings, arguments)
+
+
+def test_wrong_input_gives_one_line_and_status_1(capsys):
+    assert command_line.run(main, ["--output=bad"]) == 1
+    assert capsys.readouterr().err == "error: bad.csv: field x: a number expected\n"
+
+
+# --- flagfiles ------------------------------------------------------------------------------------------------------
+
+
+def test_flagfiles_include_what_lies_beside_them(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "common.flags").write_text("# a comment\n// another\n\n--size=32\n--share=0.1\n")
+    (tmp_path / "elsewhere" / "mine.flags").write_text("--flagfile=common.flags\n--share=0.2\n")
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["--flagfile=elsewhere/mine.flags"], ["--flagfile", "elsewhere/mine.flags"]):
+        assert parse(*arguments) == ExampleSettings(output="out", size=32, share=0.2)
+    assert parse("--flagfile=elsewhere/mine.flags", "--size=64").size == 64  # later flags override earlier ones
+    assert parse("--size=64", "--flagfile=elsewhere/mine.flags").size == 32
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("--flagfile=loop.flags", "includes itself"),
+        ("size=3", "expected one flag per line"),
+        ("--flagfile=nowhere", "--flagfile=nowhere: no such file, and none of those that come with hand_tf: common"),
+    ],
+)
+def test_a_wrong_flagfile_is_named(text, message, tmp_path):
+    (tmp_path / "loop.flags").write_text(text)
+    with pytest.raises(SettingError, match=message):
+        parse(f"--flagfile={tmp_path / 'loop.flags'}")
+
+
+def test_shipped_flagfiles_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = ["--data_dir=a", "--workdir=b"]
+    found = command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug", *folders])
+    assert (found.regime, found.in_plane_degrees, found.warmup_steps) == ("pretrain", 180.0, 500)
+    (tmp_path / "pretrain_aug").write_text("--regime=pretrain\n--seed=7\n")  # a file of that name comes first
+    assert command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug", *folders]).seed == 7
+
+
+SIZES = {"common", "demo", "evidence", "smoke", "subjects"}  # read after the flagfile of a regime
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "flags").glob("*.flags")), ids=lambda path: path.stem)
+def test_every_shipped_flagfile_is_one_of_a_regime_or_of_sizes(path):
+    needed = ["--data_dir=a", "--workdir=b", "--init_from=c", "--scenario=S0"]
+    sizes = path.stem.partition(".")[0] in SIZES
+    start = [f"--flagfile={path.stem.partition('.')[2] or 'pretrain'}"] if sizes else []
+    found = command_line.parse(TrainingSettings, [*start, f"--flagfile={path.stem}", *needed])
+    assert sizes or found.regime == path.stem or found.regime == "pretrain"
+
+
+def test_every_regime_has_a_flagfile():
+    from hand_tf.training import regimes
+
+    assert {path.stem for path in (ROOT / "flags").glob("*.flags")} >= set(regimes.REGIMES)
+
+
+# --- help and programs ----------------------------------------------------------------------------------------------
+
+
+def test_help_is_grouped_and_shows_defaults(capsys):
+    assert command_line.run(main, ["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Crops:" in lines and "Common to all commands:" in lines
+    assert next(line for line in lines if "--size" in line).split("  ")[-1] == "Side, px. Default: 128."
+    assert "Folder to write. Required." in next(line for line in lines if "--output" in line)
+    assert "One of plain, fancy. Default: plain." in next(line for line in lines if "--rule" in line)
+    assert max(map(len, lines)) <= 120
+
+
+def program(*arguments, **options):
+    code = "from hand_tf.core import entry_point; entry_point.main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly():
+    running = program("train", "--help")
+    running.stdout.read(1)
+    running.stdout.close()
+    assert running.stderr.read() == "" and running.wait() == 0
+
+
+def test_the_entry_point_lists_runs_and_refuses_commands():
+    listed, _ = program("--help").communicate()
+    assert all(f"  {name} " in listed for name in entry_point.COMMANDS)
+    wrong = program("trian")
+    assert wrong.wait() == 2 and "trian: no such command; expected one of dome, build" in wrong.stderr.read()
+    wrong = program("train", "--flagfile=pose_head", "--data_dir=a", "--workdir=b", "--scenario=S0")
+    assert wrong.wait() == 2 and "expected its folder as --init_from" in wrong.stderr.read()
