@@ -1,69 +1,73 @@
 """Predicted and true poses drawn on test crops.
 
-A pose has no place of its own: it is drawn at the true wrist, whose position t in the crop's virtual camera follows
-from the true pose p and its pixels u, because `f (p + t)_xy / (p + t)_z = u - c` is linear in t. Nor has it a reliable
-size: it is drawn at the scale of N-MPJPE.
+A predicted pose is relative to the wrist, so it is drawn at the true wrist. Its position t in the crop's virtual camera
+follows from the true pose p and its pixels u: f (p + t)_xy / (p + t)_z = u - c is linear in t. The size of a predicted
+pose is not reliable, so it is drawn at the scale of N-MPJPE.
 """
 
+import os
 import pathlib
 
 import cv2
 import numpy as np
 
-from hand_tf import evaluate
 from hand_tf.core import drawing, records_folder
-from hand_tf.data import batching, labelled_crops, scenarios
-from hand_tf.nets import metrics
-from hand_tf.results import charts
+from hand_tf.data import batching, labelled_crops
+from hand_tf.nets import metrics, models
+from hand_tf.nets.parts import load_parts
+from hand_tf.results import evaluation
+from hand_tf.results.charts import ReportPicture
+from hand_tf.results.results_table import ResultsTable, Row
 
 SIZE = 160  # px, of a crop on the sheet
-# What the camera sees, and the same from its right: depth, growing to the right, takes the place of x.
+# Rotates the camera's view into a view from the camera's right: depth takes the place of x and grows to the right.
 SIDE_VIEW = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 
 
-def sheets(study, row, records, count):
-    """Pictures of `count` test crops drawn by lot, one for the first run of every configuration of a study's row.
+def sheets(table: ResultsTable, row: Row, data_dir: str | os.PathLike, count: int) -> list[ReportPicture]:
+    """One picture per configuration of a row: `count` random test crops with the poses of its first run.
 
-    Raises ValueError if `records` is not the folder that the results were measured on.
+    Raises ValueError if `data_dir` does not hold the records that the results were measured on.
     """
-    data, index = records_folder.load_manifest(records), records_folder.read_index(records)
-    test = study.results[0]["data"]
-    if data.index_sha256 != test["index_sha256"]:
-        raise ValueError(f"{records}: not the records that the results were measured on (index_sha256 differs)")
-    chosen = scenarios.choose_labels(f"{test['subjects']}:all", index, data.subjects)[:count]
-    with batching.damage_named(records, data):
-        batch = next(
-            labelled_crops.evaluation(records, data, chosen, index, batch_size=len(chosen)).as_numpy_iterator()
-        )
+    records, test = records_folder.open_records(data_dir), table.results[0]["data"]
+    if records.manifest.index_sha256 != test["index_sha256"]:
+        raise ValueError(f"{data_dir}: not the records that the results were measured on (index_sha256 differs)")
+    chosen = evaluation.choose_crops(records, test["subjects"], count)
+    with batching.damage_named(records):
+        batch = next(labelled_crops.evaluation(records, chosen, batch_size=len(chosen)).as_numpy_iterator())
     pictures = []
-    for column in (column for column in study.columns if (row, column) in study.cells):
-        folder = pathlib.Path(study.cells[row, column][0]["file"]).parent
-        image = drawing.grid([_cells(batch, evaluate.load_estimator(folder, data.crop_size)[0])], 4)
+    for column in (column for column in table.columns if (row, column) in table.cells):
+        folder = pathlib.Path(table.cells[row, column][0]["file"]).parent
+        parts = load_parts(folder, records.manifest.crop_size)
+        image = drawing.grid([_cells(batch, models.pose_estimator(parts["encoder"], parts["pose_head"]))], 4)
         encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-        pictures.append(charts.Picture(f"poses_{len(pictures) + 1}.png", encoded.tobytes(), column))
+        pictures.append(ReportPicture(f"poses_{len(pictures) + 1}.png", encoded.tobytes(), column))
     return pictures
 
 
 def _cells(batch, estimator):
     """The crops of a batch with the poses that a model predicts, and the N-MPJPE of each."""
+    true, weights = batch["pose"], batch["pose_weight"]
     poses = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
-    errors = np.asarray(metrics.n_mpjpe(batch["pose"], poses, batch["pose_weight"]))
-    poses = evaluate.best_scale(batch["pose"], poses, batch["pose_weight"])[:, None, None] * poses
-    crops = [{name: value[i] for name, value in batch.items()} for i in range(len(poses))]
-    captions = [f"{crop['subject'].decode()}: {error:.1f} mm" for crop, error in zip(crops, errors, strict=True)]
-    return [drawing.caption(draw(crop, pose), text) for crop, pose, text in zip(crops, poses, captions, strict=True)]
+    errors = np.asarray(metrics.n_mpjpe(true, poses, weights))
+    poses = evaluation.best_scale(true, poses, weights)[:, None, None] * poses
+    cells = []
+    for i, (pose, error) in enumerate(zip(poses, errors, strict=True)):
+        crop = {name: value[i] for name, value in batch.items()}
+        cells.append(drawing.caption(draw(crop, pose), f"{crop['subject'].decode()}: {error:.1f} mm"))
+    return cells
 
 
-def draw(crop, pose):
-    """One crop [SIZE, 2 SIZE, 3] with the true pose in grey and `pose` [21, 3] mm in colours, from front and side.
+def draw(crop: dict[str, np.ndarray], pose: np.ndarray) -> np.ndarray:
+    """A picture [SIZE, 2 SIZE, 3] of one crop: the true pose in grey, `pose` [21, 3] mm in colour, from front and side.
 
-    `crop` has `source`, `pose`, `pose_weight`, `joints_2d`, `intrinsics`, as in `labelled_crops.evaluation`.
+    `crop` has `source`, `pose`, `pose_weight`, `joints_2d` and `intrinsics`, see `labelled_crops.evaluation`.
     """
     true, accepted, factor = crop["pose"], crop["pose_weight"], SIZE / len(crop["source"])
     image = cv2.resize(crop["source"], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     wrist = wrist_position(true, crop["joints_2d"], crop["intrinsics"], accepted)
     rays = (pose + wrist) @ crop["intrinsics"].T
-    # Pixel centres are integers, so that the enlarged picture starts half a pixel before 0.
+    # Integer coordinates are pixel centres, so the picture's edge lies at -0.5 before and after it is enlarged.
     seen, predicted = ((p + 0.5) * factor - 0.5 for p in (crop["joints_2d"], rays[:, :2] / rays[:, 2:]))
     front = drawing.draw_joints(_grey(image, seen, accepted), predicted)
 
@@ -74,8 +78,8 @@ def draw(crop, pose):
     return np.hstack([front, drawing.draw_joints(_grey(empty, seen, accepted), predicted)])
 
 
-def wrist_position(pose, pixels, intrinsics, accepted):
-    """Where the wrist is, [3] mm in the crop's camera: pose [21, 3] mm, its pixels [21, 2], accepted [21]."""
+def wrist_position(pose: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+    """The wrist [3] in the crop's camera, mm, of a pose [21, 3] mm with pixels [21, 2] and accepted joints [21]."""
     focal, centre = intrinsics[0, 0], intrinsics[:2, 2]
     rows, values = [], []
     for p, u in zip(pose[accepted > 0], pixels[accepted > 0] - centre, strict=True):
@@ -85,6 +89,6 @@ def wrist_position(pose, pixels, intrinsics, accepted):
 
 
 def _grey(image, pixels, accepted):
-    """The image with a light grey skeleton, under whatever is drawn next."""
+    """The image with a light grey skeleton."""
     drawn = drawing.draw_joints(np.zeros_like(image), pixels, accepted).any(-1, keepdims=True)
     return np.where(drawn, image // 4 + np.uint8(180), image)

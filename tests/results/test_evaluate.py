@@ -17,7 +17,7 @@ from tiny_dump import right_hand
 from hand_tf import evaluate
 from hand_tf.core import atomic, command_line, crops, geometry, records_folder, schema, skeleton
 from hand_tf.nets import models
-from hand_tf.training import runs
+from hand_tf.results import evaluation
 
 SIZE, VIEWS, DISTANCE, SIDE = 32, 3, 700.0, 320.0
 SUBJECTS = ("S8", "S9", "S10")
@@ -74,16 +74,16 @@ def write_records(folder, random):
     return records
 
 
-def write_run(folder, parts, **facts):
+def write_run(folder, parts, **summary):
     """A run folder as hand_tf.train leaves it."""
     folder.mkdir()
     for name, part in parts.items():
         part.save(folder / f"{name}.keras")
-    settings = {"regime": "supervised", "seed": "3", "in_plane_degrees": "0.0", "composite": "false"}
-    facts = {"regime": "supervised", "scenario": "S0:10%", "labels": 64, "init_from": None, "steps": 5} | facts
-    settings |= facts.pop("flags", {}) | {"regime": facts["regime"]}
-    facts |= {"batch_size": 2, "seconds": 1.5, "backend": "tensorflow", "keras": keras.__version__, "flags": settings}
-    (folder / "run.json").write_text(json.dumps(facts))
+    flags = {"regime": "supervised", "seed": "3", "in_plane_degrees": "0.0", "composite": "false"}
+    summary = {"regime": "supervised", "scenario": "S0:10%", "labels": 64, "init_from": None, "steps": 5} | summary
+    flags |= summary.pop("flags", {}) | {"regime": summary["regime"]}
+    summary |= {"batch_size": 2, "seconds": 1.5, "backend": "tensorflow", "keras": keras.__version__, "flags": flags}
+    (folder / "run.json").write_text(json.dumps(summary))
     return folder
 
 
@@ -104,9 +104,7 @@ def tiny(tmp_path_factory):
 
 
 def run(root, *arguments, run="run", records="records"):
-    argv = ["evaluate", f"--data_dir={root / records}", f"--run={root / run}", *arguments]
-    command_line.reset(evaluate.FLAGS)
-    return command_line.old_run(evaluate.main, evaluate.FLAGS, argv)
+    return command_line.run(evaluate.main, [f"--data_dir={root / records}", f"--run={root / run}", *arguments])
 
 
 def evaluated(root, *arguments):
@@ -116,7 +114,7 @@ def evaluated(root, *arguments):
 
 
 @pytest.fixture(scope="module")
-def facts(tiny):
+def result(tiny):
     """The results of all crops of S9 and S10 by both rules."""
     return evaluated(tiny[0])
 
@@ -168,18 +166,18 @@ def assert_equal_to_naive(found, truths, predictions):
 # --- tests ----------------------------------------------------------------------------------------------------------
 
 
-def test_joints3d_agrees_with_numpy_crop_by_crop(tiny, facts):
+def test_joints3d_agrees_with_numpy_crop_by_crop(tiny, result):
     _, records, parts = tiny
     crops = list(crops_of(records, ("S9", "S10")))
     truths = [(true, valid) for *_, true, valid in crops]
-    found = facts["results"]["joints3d"]
-    assert facts["crops"] == len(crops) == 2 * 4 * VIEWS
+    found = result["results"]["joints3d"]
+    assert result["crops"] == len(crops) == 2 * 4 * VIEWS
     assert_equal_to_naive(found, truths, [predicted_pose(parts, item, view) for item, view, *_ in crops])
     mean = right_hand() - right_hand()[0]
     assert_equal_to_naive(found["reference"], truths, [mean] * len(crops))
 
 
-def test_box2d_turns_the_poses_towards_the_centre_of_the_box(tiny, facts):
+def test_box2d_turns_the_poses_towards_the_centre_of_the_box(tiny, result):
     """The mean pose does not look at the picture, so its numbers show the poses alone."""
     _, records, _ = tiny
     truths = []
@@ -189,19 +187,19 @@ def test_box2d_turns_the_poses_towards_the_centre_of_the_box(tiny, facts):
         turn = geometry.rotation_to_z([*(flat.min(0) + flat.max(0)) / 2, 1])
         truths.append((pose @ turn.T, valid))
     mean = right_hand() - right_hand()[0]
-    assert_equal_to_naive(facts["results"]["box2d"]["reference"], truths, [mean] * len(truths))
+    assert_equal_to_naive(result["results"]["box2d"]["reference"], truths, [mean] * len(truths))
 
 
-def test_the_size_of_a_batch_changes_no_number(tiny, facts):
-    whole, pieces = facts["results"], evaluated(tiny[0], "--batch_size=5")["results"]
+def test_the_size_of_a_batch_changes_no_number(tiny, result):
+    whole, pieces = result["results"], evaluated(tiny[0], "--batch_size=5")["results"]
     for rule in crops.CROP_RULES:
         np.testing.assert_allclose(whole[rule]["pck"], pieces[rule]["pck"], atol=1e-6)
         for name in ("n_mpjpe", "mpjpe", "pa_mpjpe", "auc_20_50"):
             assert whole[rule][name] == pytest.approx(pieces[rule][name], rel=1e-5)
 
 
-def test_subjects_are_measured_apart_and_make_up_the_whole(tiny, facts):
-    both, part = facts["results"]["joints3d"], evaluated(tiny[0], "--subjects=S10", "--crop=joints3d")
+def test_subjects_are_measured_apart_and_make_up_the_whole(tiny, result):
+    both, part = result["results"]["joints3d"], evaluated(tiny[0], "--subjects=S10", "--crop=joints3d")
     assert list(both["per_subject"]) == ["S9", "S10"]
     assert part["crops"] == both["per_subject"]["S10"]["crops"] == 4 * VIEWS
     assert part["results"]["joints3d"]["n_mpjpe"] == pytest.approx(both["per_subject"]["S10"]["n_mpjpe"], rel=1e-5)
@@ -213,34 +211,46 @@ def test_max_crops_is_a_fixed_choice(tiny):
     assert first["crops"] == 7 and list(first["results"]) == ["joints3d"] and first["results"] == second["results"]
 
 
-def test_default_output_and_facts(tiny, capsys):
+def test_default_output(tiny, capsys):
     root = tiny[0]
     assert run(root, "--crop=joints3d") == 0
-    facts = json.loads((root / "run" / "results.json").read_text())
+    result = json.loads((root / "run" / "results.json").read_text())
     assert not list(root.glob("run/*.partial"))
-    assert facts["run"]["configuration"] == "supervised" and facts["run"]["labels"] == 64
-    assert facts["run"]["flags"]["composite"] == "false"
-    assert facts["data"]["index_sha256"] == atomic.sha256(root / "records" / "index.csv")
+    assert result["run"]["configuration"] == "supervised" and result["run"]["labels"] == 64
+    assert result["run"]["flags"]["composite"] == "false"
+    assert result["data"]["index_sha256"] == atomic.sha256(root / "records" / "index.csv")
     printed = capsys.readouterr().out
-    assert f"{facts['results']['joints3d']['n_mpjpe']:.2f}" in printed and "python -m hand_tf.report" in printed
+    assert f"{result['results']['joints3d']['n_mpjpe']:.2f}" in printed and "python -m hand_tf.report" in printed
 
 
-def test_configuration_follows_the_runs_before(tmp_path):
-    write_run(tmp_path / "plain", {}, regime="pretrain")
-    write_run(tmp_path / "turned", {}, regime="pretrain", flags={"in_plane_degrees": "180.0"})
-    # Turning the views means something to regimes that have unlabelled views only.
-    head = write_run(tmp_path / "head", {}, regime="pose_head", init_from=str(tmp_path / "plain"))
-    assert runs.describe(head)["configuration"] == "pose_head on pretrain"
-    moved = write_run(tmp_path / "aug", {}, regime="finetune", init_from="elsewhere/turned")
-    assert runs.describe(moved)["configuration"] == "finetune on pretrain_aug"
-    chain = write_run(tmp_path / "chain", {}, regime="finetune", init_from=str(tmp_path / "head"))
-    assert runs.describe(chain)["configuration"] == "finetune on pose_head on pretrain"
-    lost = write_run(tmp_path / "lost", {}, regime="finetune", init_from="elsewhere/gone")
-    assert runs.describe(lost)["configuration"] == "finetune on gone"
-    assert runs.describe(lost)["before"] is None
+def test_n_mpjpe_is_printed_with_and_without_the_wrist(tiny):
+    """Where all joints are accepted, the mean over the 20 joints without the wrist is 21/20 of that over 21."""
+    _, records, parts = tiny
+    poses, truths = [], []
+    for item, view, true, valid in crops_of(records, ("S9", "S10")):
+        if valid.all():
+            truths.append(true)
+            poses.append(predicted_pose(parts, item, view))
+    ones = [np.ones(21)] * len(poses)
+    distances = [naive_errors(*case)[1][1][1:] for case in zip(truths, poses, ones, strict=True)]
+    weights, names = np.ones((len(poses), 21)), np.array(["S9"] * len(poses))
+    numbers = evaluation.measure(np.array(truths), np.array(poses), weights, names)
+    run = {"name": "run", "configuration": "supervised", "labels": 64, "scenario": "S0:10%"}
+    result = {"run": run, "crops": len(poses), "data": {"subjects": "S9"}}
+    text = evaluation.as_text(result | {"results": {"joints3d": numbers | {"reference": numbers}}})
+    line = next(line for line in text.splitlines() if line.startswith("joints3d"))
+    assert line.split()[1:3] == [f"{numbers['n_mpjpe']:.2f}", f"{np.mean(distances):.2f}"]
 
 
-def test_bad_input_is_one_clear_line(tiny, tmp_path, capsys):
+def test_test_subjects_that_were_trained_on_are_named(tiny, capsys):
+    root, _, parts = tiny
+    write_run(root / "seen", parts, scenario="S9+S8:10%")
+    assert run(root, "--crop=joints3d", run="seen") == 0
+    assert "warning: not a test on unseen people: training also used S9\n" in capsys.readouterr().out
+    assert json.loads((root / "seen" / "results.json").read_text())["data"]["also_trained_on"] == "S9"
+
+
+def test_bad_input_is_one_clear_line(tiny, capsys):
     root, _, parts = tiny
 
     def message(*arguments, **folders):
@@ -258,10 +268,22 @@ def test_bad_input_is_one_clear_line(tiny, tmp_path, capsys):
         write_run(root / "wide", {"encoder": wide, "pose_head": parts["pose_head"]})
     assert "pose_head.keras" in message(run="pretrain")
     assert "64 px" in message(run="wide") and "32 px" in message(run="wide")
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "run.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"run\.json: not a run\.json"):
-        runs.describe(tmp_path / "broken")
+
+
+def test_wrong_flags_are_one_clear_line(tiny, capsys):
+    for flag in ("--crop=tight", "--max_crops=-1", "--batch_size=0", "--box_margin=0.5", "--subject=S9"):
+        assert run(tiny[0], flag) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ") and flag.partition("=")[0].strip("-") in line
+
+
+def test_poses_that_are_not_finite_are_refused(tiny, capsys):
+    root, _, parts = tiny
+    head = keras.models.clone_model(parts["pose_head"])
+    head.set_weights([np.full_like(weights, np.nan) for weights in head.get_weights()])
+    write_run(root / "diverged", {"encoder": parts["encoder"], "pose_head": head})
+    assert run(root, "--crop=joints3d", run="diverged") == 1
+    assert "its training has diverged" in capsys.readouterr().err and not (root / "diverged/results.json").exists()
 
 
 def test_a_damaged_shard_is_named(tiny, tmp_path, capsys):

@@ -14,7 +14,7 @@ import pytest
 from hand_tf import evaluate, report
 from hand_tf.core import command_line, drawing, records_folder, skeleton
 from hand_tf.nets import models
-from hand_tf.results import overlays, table
+from hand_tf.results import overlays, results_table
 from hand_tf.training import runs
 
 # Errors (N-MPJPE, mm) of the seeds of each cell: (scenario, labels) -> configuration -> seeds.
@@ -38,13 +38,13 @@ def numbers(error):
     }
 
 
-def write_run(folder, regime, scenario=None, labels=0, seed=0, init_from=None, **settings):
+def write_run(folder, regime, scenario=None, labels=0, seed=0, init_from=None, **flags):
     """A run folder without models, as hand_tf.train leaves it; pre-training runs with a picture."""
     folder.mkdir(parents=True)
-    settings = {"regime": regime, "seed": str(seed), "in_plane_degrees": "0.0", "composite": "true"} | settings
-    facts = {"regime": regime, "scenario": scenario, "labels": labels, "init_from": init_from, "steps": 20}
-    facts |= {"batch_size": 4, "seconds": 90.0, "backend": "tensorflow", "flags": settings}
-    (folder / "run.json").write_text(json.dumps(facts))
+    flags = {"regime": regime, "seed": str(seed), "in_plane_degrees": "0.0", "composite": "true"} | flags
+    summary = {"regime": regime, "scenario": scenario, "labels": labels, "init_from": init_from, "steps": 20}
+    summary |= {"batch_size": 4, "seconds": 90.0, "backend": "tensorflow", "flags": flags}
+    (folder / "run.json").write_text(json.dumps(summary))
     probe = "" if labels else ",70,79,75"
     header = "epoch,loss" + ("" if labels else ",probe,probe_mean_pose,probe_start")
     (folder / "history.csv").write_text(f"{header}\n1,0.5{probe}\n2,0.25{probe}\n")
@@ -60,9 +60,9 @@ def write_results(folder, error, **data):
     rules = {rule: numbers(factor * error) for rule, factor in (("joints3d", 1), ("box2d", 1.25))}
     for rule in rules.values():
         rule["reference"] = numbers(MEAN_POSE)
-    facts = {"run": runs.describe(folder), "data": data, "crops": 1234, "results": rules}
-    facts |= {"versions": {"keras": "3"}, "machine": {"platform": "Linux", "cpus": 2, "devices": ["cpu:0"]}}
-    (folder / "results.json").write_text(json.dumps(facts))
+    result = {"run": runs.describe(folder), "data": data, "crops": 1234, "results": rules}
+    result |= {"versions": {"keras": "3"}, "machine": {"platform": "Linux", "cpus": 2, "devices": ["cpu:0"]}}
+    (folder / "results.json").write_text(json.dumps(result))
 
 
 def write_study(root):
@@ -77,12 +77,11 @@ def write_study(root):
 
 
 def run(root, *arguments):
-    command_line.reset(report.FLAGS)
-    return command_line.old_run(report.main, report.FLAGS, ["report", f"--runs={root}", *arguments])
+    return command_line.run(report.main, [f"--runs={root}", *arguments])
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def written(tmp_path_factory):
     """The folder of a finished report."""
     root = tmp_path_factory.mktemp("runs")
     write_study(root)
@@ -132,8 +131,8 @@ def expected_cell(errors):
 COLUMNS = {"supervised": "supervised", "pose_head": "pose_head on pretrain_aug", "semi_supervised": "semi_supervised"}
 
 
-def test_table_1_holds_exactly_the_results(page):
-    table = Reader((page / "report.html").read_text()).tables[0]
+def test_table_1_holds_exactly_the_results(written):
+    table = Reader((written / "report.html").read_text()).tables[0]
     assert [text for text, _ in table[0]] == ["scenario", "labels", *COLUMNS.values(), "mean pose"]
     expected = sorted(TABLE.items(), key=lambda item: -item[0][1])
     for ((scenario, labels), cells), row in zip(expected, table[1:], strict=True):
@@ -144,32 +143,63 @@ def test_table_1_holds_exactly_the_results(page):
             assert (kind == "best") == (regime == best)
 
 
-def test_table_2_has_every_metric_by_both_crop_rules(page):
-    tables = Reader((page / "report.html").read_text()).tables[1:3]
+def test_table_2_has_every_metric_by_both_crop_rules(written):
+    tables = Reader((written / "report.html").read_text()).tables[1:3]
     for lines, factor in zip(tables, (1, 1.25), strict=True):
         line = next(row for row in lines if row[0][0] == "semi_supervised")
         error = 31.0 * factor
-        errors = [f"{value:.2f}" for value in (error, 1.1 * error, 0.6 * error)]
+        errors = [f"{value:.2f}" for value in (error, 21 / 20 * error, 1.1 * error, 0.6 * error)]
         assert [text for text, _ in line[1:]] == [*errors, f"{1 - error / 100:.3f}", f"{1 - error / 200:.3f}"]
+        mean_pose = next(row for row in lines if row[0][0] == "mean pose")
+        assert [text for text, _ in mean_pose[1:3]] == [f"{MEAN_POSE:.2f}", f"{21 / 20 * MEAN_POSE:.2f}"]
 
 
-def test_markdown_and_terminal_say_the_same(page, capsys):
-    lines = (page / "report.md").read_text().splitlines()
+def test_the_page_says_which_convention_its_means_follow(written):
+    for name in ("report.html", "report.md"):
+        text = " ".join((written / name).read_text().split())
+        assert "21 joints, including the wrist, whose error is 0" in text and "errors are 21/20 of these" in text
+        # In short: the best of the fewest and of the most labels.
+        assert f"is best: {33.6875:.1f} mm ({33.6875 * 21 / 20:.1f} mm without the wrist)" in text
+        assert "With 1,280 labels (S0+S1), supervised is best: 28.0 mm (29.4 mm without the wrist)" in text
+
+
+def test_nothing_is_best_that_loses_to_the_mean_pose(tmp_path, capsys):
+    """One row without a winner, one where the mean pose beats one of two configurations, one where both draw."""
+    errors = {"S0:8": (90.0, 80.0), "S0:16": (60.0, 80.0), "S0:32": (MEAN_POSE, 79.0)}
+    for scenario, values in errors.items():
+        for regime, error in zip(("supervised", "semi_supervised"), values, strict=True):
+            labels = int(scenario.partition(":")[2])
+            write_results(write_run(tmp_path / f"{regime}_{labels}", regime, scenario, labels), error)
+    assert run(tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines() if re.search(r"\d\*", line)] == ["S0:16"]
+    table = Reader((tmp_path / "report" / "report.html").read_text()).tables[0]
+    assert [(row[0][0], text) for row in table for text, kind in row if kind == "best"] == [("S0:16", "60.00")]
+    markdown = (tmp_path / "report" / "report.md").read_text()
+    assert "With 8 labels (S0:8), no configuration beats the labels' mean pose, which scores 77.5 mm" in markdown
+    assert "the lowest error is that of semi_supervised: 80.0 mm (84.0 mm without the wrist)." in markdown
+    assert "With 32 labels (S0:32), no configuration beats the labels' mean pose" in markdown
+    assert "is best" not in markdown and "**80.00**" not in markdown and "**60.00**" in markdown
+    assert "nothing useful was learned: semi_supervised on S0:16, semi_supervised on S0:32," in markdown
+
+
+def test_markdown_and_terminal_say_the_same(written, capsys):
+    lines = (written / "report.md").read_text().splitlines()
     row = next(line for line in lines if line.startswith("| S0:10% |"))
     supervised, head = (TABLE["S0:10%", 64][name] for name in ("supervised", "pose_head"))
     mean, spread = expected_cell(head).split(" ", 1)
     assert row == f"| S0:10% | 64 | {expected_cell(supervised)} | **{mean}** {spread} | – | *{MEAN_POSE:.2f}* |"
-    assert run(page.parent, f"--output={page.parent / 'again'}") == 0
+    assert run(written.parent, f"--output={written.parent / 'again'}") == 0
     printed = capsys.readouterr().out
     line = next(line for line in printed.splitlines() if line.startswith("S0:10%"))
     shown = [*expected_cell(supervised).split(), *f"{mean} {spread}*".split(), "–", f"{MEAN_POSE:.2f}"]
     assert line.split() == ["S0:10%", "64", *shown]
     for name in ("report.html", "report.md"):
-        assert (page / name).read_text() == (page.parent / "again" / name).read_text()
+        assert (written / name).read_text() == (written.parent / "again" / name).read_text()
 
 
-def test_the_page_needs_nothing_from_outside(page):
-    text = (page / "report.html").read_text()
+def test_the_page_needs_nothing_from_outside(written):
+    text = (written / "report.html").read_text()
     loaded = Reader(text).loaded
     assert loaded and all(item.startswith("data:image/") for item in loaded)
     assert not re.search(r"url\(|@import|<script|<link|https?://", text)
@@ -184,24 +214,24 @@ def test_the_page_needs_nothing_from_outside(page):
             assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is not None
 
 
-def test_pictures_that_markdown_shows_are_there(page):
-    shown = re.findall(r"\]\((pictures/.+?)\)", (page / "report.md").read_text())
+def test_pictures_that_markdown_shows_are_there(written):
+    shown = re.findall(r"\]\((pictures/.+?)\)", (written / "report.md").read_text())
     assert "pictures/error_over_labels.svg" in shown and "pictures/pre_novel_views.png" in shown
-    assert sorted(shown) == sorted(f"pictures/{path.name}" for path in (page / "pictures").iterdir())
+    assert sorted(shown) == sorted(f"pictures/{path.name}" for path in (written / "pictures").iterdir())
 
 
-def test_notes_say_what_is_missing(page):
-    text = (page / "report.md").read_text()
+def test_notes_say_what_is_missing(written):
+    text = (written / "report.md").read_text()
     for note in (
         "A cell without ± is a single run",
-        "leaves out: pose_head on pretrain_aug",
+        "so ± leaves out its seed: pose_head on pretrain_aug.",
         "Not measured: pose_head on pretrain_aug on S0+S1, semi_supervised on S0+S1, semi_supervised on S0:10%",
         "the paper uses ImageNet weights",
         "--data_dir",
     ):
         assert note in text
     assert "--in_plane_degrees=180.0" in text and "--workdir=RUNS/heads/supervised_64_0" in text
-    assert "--init_from=RUNS/pre" in text and str(page.parent) not in text
+    assert "--init_from=RUNS/pre" in text and str(written.parent) not in text
 
 
 def test_text_of_runs_cannot_become_markup(tmp_path):
@@ -215,10 +245,21 @@ def test_runs_that_differ_in_more_than_the_seed_get_columns_of_their_own(tmp_pat
     for name, settings in {"a": {}, "b": {"seed": 1}, "c": {"seed": 2, "head_width": "64"}}.items():
         settings = {"head_width": "32"} | settings
         write_results(write_run(tmp_path / name, "supervised", "S0", 9, **settings), 20.0)
-    found = table.Study(table.load_results(tmp_path))
+    found = results_table.ResultsTable(results_table.load_results(tmp_path))
     assert {column: found.cell((9, "S0"), column).count for column in found.columns} == {
         "supervised, head_width=32": 2,
         "supervised, head_width=64": 1,
+    }
+
+
+def test_a_run_that_is_older_than_a_flag_had_its_default(tmp_path):
+    """validation_share came after 0.2.0."""
+    for seed, flags in enumerate(({}, {"validation_share": "0.0"}, {"validation_share": "0.1"})):
+        write_results(write_run(tmp_path / str(seed), "supervised", "S0", 9, seed, **flags), 20.0)
+    found = results_table.ResultsTable(results_table.load_results(tmp_path))
+    assert {column: found.cell((9, "S0"), column).count for column in found.columns} == {
+        "supervised, validation_share=0.0": 2,
+        "supervised, validation_share=0.1": 1,
     }
 
 
@@ -235,7 +276,11 @@ def test_bad_input_is_one_clear_line(tmp_path, capsys):
     (tmp_path / "b" / "results.json").write_text("{}")
     assert "b/results.json: not a result" in message()
     (tmp_path / "b" / "results.json").write_text("{")
-    assert "b/results.json: not JSON" in message()
+    assert "b/results.json: not valid JSON" in message()
+    assert run(tmp_path / "nowhere") == 1
+    assert "nowhere: no such folder" in capsys.readouterr().err
+    assert run(tmp_path, "--overlay_crops=0") == 2
+    assert "--overlay_crops=0: expected at least 1" in capsys.readouterr().err
 
 
 # --- poses on crops -------------------------------------------------------------------------------------------------
@@ -258,10 +303,9 @@ def test_evaluate_and_report_of_real_records(records, tmp_path):
     folder = write_run(tmp_path / "run", "supervised", "S0:4", 4)
     models.encoder(32, width=8, num_points=16, appearance_size=8).save(folder / "encoder.keras")
     models.pose_head(16, width=32).save(folder / "pose_head.keras")
-    command_line.reset(evaluate.FLAGS)
     subject = records_folder.load_manifest(records).subjects[-1]
     arguments = [f"--data_dir={records}", f"--run={folder}", f"--subjects={subject}", "--max_crops=4", "--crop=box2d"]
-    assert command_line.old_run(evaluate.main, evaluate.FLAGS, ["evaluate", *arguments]) == 0
+    assert command_line.run(evaluate.main, arguments) == 0
     assert run(tmp_path, f"--data_dir={records}", "--overlay_crops=2") == 0
     picture = cv2.imread(str(tmp_path / "report" / "pictures" / "poses_1.png"))
     assert picture.shape[1] > 4 * overlays.SIZE and picture.std() > 10

@@ -1,0 +1,225 @@
+"""Measures the poses that a run estimates for chosen test crops.
+
+Poses are [n, 21, 3] mm, relative to the wrist, in the frame of the crop's virtual camera. A mean over joints is over
+all accepted joints, including the wrist, whose error is 0. A mean over crops gives each crop the same weight.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+import hand_tf
+from hand_tf.core import skeleton
+from hand_tf.core.records_folder import Records
+from hand_tf.data import batching, labelled_crops, scenarios
+from hand_tf.nets import metrics, models
+from hand_tf.nets.parts import load_parts
+from hand_tf.results.results_table import WITHOUT_WRIST
+from hand_tf.training import runs
+
+THRESHOLDS = tuple(range(51))  # mm, of the PCK curve
+
+
+def evaluate(
+    workdir: str | os.PathLike,
+    records: Records,
+    *,
+    subjects: str,
+    rules: Sequence[str],
+    box_margin: float,
+    max_crops: int,
+    batch_size: int,
+) -> dict:
+    """The content of results.json: the errors of the run in `workdir` on the labelled crops of `subjects`.
+
+    Args:
+        rules: crop rules, of `crops.CROP_RULES`.
+        box_margin: for `box2d`, side of the crop over the longer side of the joints' box.
+        max_crops: how many crops to measure, always the same ones; 0: all.
+        batch_size: crops per step; changes no number.
+
+    Raises FileNotFoundError or ValueError for a run without poses, unknown subjects, damaged records, or poses that are
+    not finite.
+    """
+    run = runs.describe(workdir)
+    parts = load_parts(workdir, records.manifest.crop_size)
+    estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
+    mean_pose = keras.ops.convert_to_numpy(parts["pose_head"].get_layer("pose").mean)
+    chosen = choose_crops(records, subjects, max_crops)
+
+    started, results = time.perf_counter(), {}
+    for rule in rules:
+        crops = predict(estimator, records, chosen, rule, batch_size=batch_size, box_margin=box_margin)
+        if not np.isfinite(crops["predicted"]).all():
+            raise ValueError(f"{workdir}: predicts poses that are not finite; its training has diverged")
+        true, weights, names = crops["pose"], crops["pose_weight"], crops["subject"].astype(str)
+        results[rule] = measure(true, crops["predicted"], weights, names)
+        results[rule]["reference"] = measure(true, np.broadcast_to(mean_pose, true.shape), weights, names)
+
+    seen = runs.subjects_seen(run, records.manifest.subjects)
+    tested = scenarios.parse_subjects(subjects, records.manifest.subjects)
+    return {
+        "run": run,
+        "crops": len(chosen),
+        "data": {
+            "subjects": subjects,
+            "max_crops": max_crops,
+            "box_margin": box_margin,
+            "crop_size": records.manifest.crop_size,
+            "sequences": sorted({key.split("/")[0] for key, _ in chosen}),
+            "instants": len({key for key, _ in chosen}),
+            "schema_version": records.manifest.schema_version,
+            "index_sha256": records.manifest.index_sha256,
+            "also_trained_on": ", ".join(name for name in tested if name in seen),
+        },
+        **_versions_and_machine(),
+        "results": results,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+# --- predicting -----------------------------------------------------------------------------------------------------
+
+
+def choose_crops(records: Records, subjects: str, max_crops: int = 0) -> list[tuple[str, str]]:
+    """The labelled crops (record key, camera) of `subjects`, or the first `max_crops` of a fixed random order."""
+    chosen = scenarios.choose_labels(f"{subjects}:all", records.index, records.manifest.subjects)
+    return chosen[:max_crops] if max_crops else chosen
+
+
+def predict(
+    estimator: keras.Model,
+    records: Records,
+    chosen: list[tuple[str, str]],
+    rule: str,
+    *,
+    batch_size: int,
+    box_margin: float,
+) -> dict[str, np.ndarray]:
+    """The true and predicted poses of all `chosen` crops.
+
+    Returns a dict: `pose` and `predicted` [n, 21, 3] mm, `pose_weight` [n, 21], `subject` [n] (bytes).
+
+    Raises ValueError if the records are damaged or lack some of the crops.
+    """
+    batches = labelled_crops.evaluation(records, chosen, batch_size=batch_size, crop=rule, box_margin=box_margin)
+    columns = {"pose": [], "pose_weight": [], "subject": [], "predicted": []}
+    bar = tqdm.tqdm(total=len(chosen), desc=rule, unit="crop", disable=None)
+    with bar, batching.damage_named(records):
+        for batch in batches.as_numpy_iterator():
+            batch["predicted"] = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
+            for name, column in columns.items():
+                column.append(batch[name])
+            bar.update(len(batch["pose"]))
+    crops = {name: np.concatenate(column) for name, column in columns.items()}
+    if len(crops["pose"]) != len(chosen):
+        raise ValueError(
+            f"{records.folder}: the index promises {len(chosen)} crops, the shards hold {len(crops['pose'])}"
+        )
+    return crops
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+def measure(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray, subjects: np.ndarray) -> dict:
+    """All numbers of one set of predictions, as a dict that JSON can hold.
+
+    Args:
+        true, predicted: poses [n, 21, 3] in mm.
+        weights: [n, 21], 1 for accepted joints.
+        subjects: [n], names.
+    """
+    errors = {
+        name: _in_chunks(getattr(metrics, name), true, predicted, weights) for name in ("n_mpjpe", "mpjpe", "pa_mpjpe")
+    }
+    curve = np.asarray(metrics.pck(true, predicted, weights, THRESHOLDS), float)
+    joints = joint_errors(true, predicted, weights)
+    return {
+        **{name: float(values.mean()) for name, values in errors.items()},
+        "auc_0_50": metrics.auc(THRESHOLDS, curve, 0, 50),
+        "auc_20_50": metrics.auc(THRESHOLDS, curve, 20, 50),
+        "pck": curve.tolist(),
+        "per_joint": {
+            joint: {name: _mean(values[:, k], weights[:, k]) for name, values in joints.items()}
+            for k, joint in enumerate(skeleton.JOINT_NAMES)
+        },
+        "per_subject": {
+            subject: {"crops": int((subjects == subject).sum())}
+            | {name: float(values[subjects == subject].mean()) for name, values in errors.items()}
+            for subject in sorted(set(subjects), key=lambda name: (len(name), name))
+        },
+    }
+
+
+def best_scale(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The scales [n] at which N-MPJPE compares; see `metrics`. Poses [n, 21, 3] mm about their wrists."""
+    g, p = (np.where(weights[..., None] > 0, pose, 0.0).astype(float) for pose in (true, predicted))
+    extent = (p * p).sum((1, 2))
+    return np.maximum((p * g).sum((1, 2)), 0) / np.where(extent > 0, extent, 1)
+
+
+def joint_errors(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Distances [n, 21] mm per joint: of the pose as it is (`mpjpe`) and at the scale of N-MPJPE (`n_mpjpe`)."""
+    true, predicted = (pose - pose[:, [skeleton.ROOT]] for pose in (true, predicted))
+    scaled = best_scale(true, predicted, weights)[:, None, None] * predicted
+    return {name: np.linalg.norm(pose - true, axis=-1) for name, pose in (("n_mpjpe", scaled), ("mpjpe", predicted))}
+
+
+def _in_chunks(metric: Callable, *arrays: np.ndarray, size: int = 4096) -> np.ndarray:
+    """`metric` of arrays [n, ...] -> [n], a chunk at a time: a whole test set would not fit on a small GPU."""
+    chunks = range(0, len(arrays[0]), size)
+    return np.concatenate([np.asarray(metric(*(a[i : i + size] for a in arrays)), float) for i in chunks])
+
+
+def _mean(values, weights):
+    """The mean over accepted joints, or None if there is none."""
+    return float(values[weights > 0].mean()) if (weights > 0).any() else None
+
+
+# --- what is written and printed ------------------------------------------------------------------------------------
+
+
+def _versions_and_machine():
+    return {
+        "versions": {
+            "hand_tf": hand_tf.__version__,
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+            "backend": keras.backend.backend(),
+        },
+        "machine": {
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "devices": [str(device) for device in keras.distribution.list_devices()],
+        },
+    }
+
+
+def as_text(result: dict) -> str:
+    """The numbers of a results.json as a table for the terminal."""
+    run, test = result["run"], result["data"]
+    lines = [
+        f"{run['name']}: {run['configuration']}, {run['labels']} labels ({run['scenario']}),"
+        f" tested on {result['crops']} crops of {test['subjects']}",
+        "Errors in mm, relative to the wrist. Means are over all 21 joints, including the wrist, whose error is 0;",
+        "without it, N-MPJPE is 21/20 of that (convention of Rhodin et al., 2018): column `20 joints`.",
+        f"{'':24}{'N-MPJPE':>9}{'20 joints':>11}{'MPJPE':>9}{'PA-MPJPE':>10}{'AUC 0-50':>10}{'AUC 20-50':>11}",
+    ]
+    for rule, numbers in result["results"].items():
+        for name, row in ((rule, numbers), ("  the labels' mean pose", numbers["reference"])):
+            lines.append(
+                f"{name:24}{row['n_mpjpe']:9.2f}{WITHOUT_WRIST * row['n_mpjpe']:11.2f}{row['mpjpe']:9.2f}"
+                f"{row['pa_mpjpe']:10.2f}{row['auc_0_50']:10.3f}{row['auc_20_50']:11.3f}"
+            )
+        subjects = (f"{subject} {row['n_mpjpe']:.2f}" for subject, row in numbers["per_subject"].items())
+        lines.append("  N-MPJPE by subject: " + ", ".join(subjects))
+    return "\n".join(lines)
