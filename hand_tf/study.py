@@ -1,103 +1,92 @@
-"""Trains and measures a grid of regimes and scenarios, and reports it as a Table 1.
+"""Trains and measures a grid of regimes and scenarios, and reports the results as a Table 1.
 
-    python -m hand_tf.study --data_dir=RECORDS --output=STUDY --sizes=flags/demo.flags \
+    python -m hand_tf.study --data_dir=RECORDS --output=STUDY --sizes=demo \\
         --grid="pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4 = supervised, pose_head"
 
-The grid is a list of cells apart by `;`: a flagfile's name alone (pretrain, pretrain_aug), or a scenario, `=` and the
-flagfiles to run on it. pose_head starts from the last pretrain(_aug) before it, finetune from the pose_head of its
-scenario if there is one (a new head would first undo what the encoder knows), else from the pretrain(_aug) too. Every
-cell is one run in STUDY/<flagfile>-<scenario>-seed<seed>; runs that have finished are kept, so the same command
-continues a study that was stopped. All runs share one process: most of a small run would be importing otherwise.
+The grid is a list of cells separated by `;`. A cell is a flagfile alone (pretrain, pretrain_aug), or a scenario, `=`
+and the flagfiles to train on it, separated by commas. A flagfile is the name of one that comes with hand_tf, or a path.
+pose_head starts from the last pre-training before it. finetune and finetune_joint start from the pose_head run of their
+scenario if there is one, otherwise from the last pre-training.
+
+Each cell is one run per seed, in STUDY/<flagfile>-<scenario>-seed<seed>. Finished runs are kept, so the same command
+continues a study that was stopped. All runs share this process, so TensorFlow is loaded only once.
 """
 
+import dataclasses
 import pathlib
-import sys
+from collections.abc import Callable, Sequence
 
-import keras
-from absl import flags
-
-from hand_tf import evaluate, report, train
 from hand_tf.core import command_line
-
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("data_dir", None, "Folder of records.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "Folder of the study's runs and report.", flag_values=FLAGS)
-flags.DEFINE_string("grid", None, "What to run; see above.", flag_values=FLAGS)
-flags.DEFINE_multi_string("sizes", [], "Flagfiles read after a regime's own.", flag_values=FLAGS)
-flags.DEFINE_list("seeds", ["0"], "One study a seed.", flag_values=FLAGS)
-flags.DEFINE_string("test_subjects", "S9+S10", "Subjects to evaluate on.", flag_values=FLAGS)
-flags.DEFINE_bool("report", True, "Write the report at the end.", flag_values=FLAGS)
-flags.mark_flags_as_required(["data_dir", "output", "grid"], flag_values=FLAGS)
+from hand_tf.core.command_line import SettingError, check, setting
 
 
-def parse_grid(text):
-    """The runs of a grid, (flagfile name, scenario or None), in order. Raises ValueError for an empty cell."""
-    runs = []
-    for cell in filter(None, (cell.strip() for cell in text.replace("\n", ";").split(";"))):
-        scenario, equals, names = (part.strip() for part in cell.partition("="))
-        if not equals:
-            runs.append((scenario, None))
-            continue
-        if not scenario or not names:
-            raise ValueError(f"--grid cell {cell!r}: expected SCENARIO = FLAGFILE, FLAGFILE, ...")
-        runs += [(name.strip(), scenario) for name in names.split(",")]
-    return runs
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """The flags of `hand_tf.study`; see the help text of each."""
+
+    data_dir: str = setting("Folder of records (tfrecords_tools.build).")
+    output: str = setting("Folder of the study's runs and report.")
+    grid: str = setting("What to train, see above.")
+    sizes: tuple[str, ...] = setting(
+        "Flagfile that overrides those of the grid, by name or path; may be given several times. Beside NAME.flags,"
+        " NAME.<flagfile>.flags is read for the runs of that flagfile.",
+        (),
+        repeated=True,
+    )
+    seeds: tuple[str, ...] = setting("Seeds; the whole grid is trained with each of them.", ("0",))
+    test_subjects: str = setting("Subjects to evaluate on.", "S9+S10")
+    report: bool = setting("Write STUDY/report at the end.", True)
+
+    def __post_init__(self):
+        check(self)
+        if not all(seed.isdecimal() for seed in self.seeds) or len(set(self.seeds)) < len(self.seeds) or not self.seeds:
+            raise SettingError(f"--seeds={','.join(self.seeds)}: expected different whole numbers, such as 0,1,2")
 
 
-def _call(module, *arguments):
-    """Runs a command of the project in this process; raises ValueError where it ends with an error."""
+def main(settings: StudySettings) -> None:
+    """Trains and evaluates every run of the grid, and writes the report."""
+    from hand_tf import evaluate, report, train
+    from hand_tf.results.results_table import RESULTS_FILE
+    from hand_tf.training import grid
+
+    cells, places = grid.parse_grid(settings.grid), {"data_dir": settings.data_dir, "output": settings.output}
+    runs = [run for seed in settings.seeds for run in grid.plan(cells, **places, sizes=settings.sizes, seed=seed)]
+    if not runs:
+        raise SettingError("--grid: expected at least one flagfile")
+    _check_scenarios(settings, [run.settings.scenario for run in runs if run.settings.scenario])
+    for run in runs:
+        workdir = pathlib.Path(run.settings.workdir)
+        print(f"\n=== {workdir.name}", flush=True)
+        _call(train.main, run.arguments)
+        if run.settings.scenario and not (workdir / RESULTS_FILE).is_file():
+            records = f"--data_dir={settings.data_dir}"
+            _call(evaluate.main, [records, f"--run={workdir}", f"--subjects={settings.test_subjects}"])
+    if settings.report:
+        folders = [f"--runs={settings.output}", f"--output={settings.output}/report"]
+        _call(report.main, [*folders, f"--data_dir={settings.data_dir}"])
+
+
+def _check_scenarios(settings: StudySettings, chosen: Sequence[str]) -> None:
+    """Raises ValueError or OSError unless the records hold the labels of all scenarios, and those to test on."""
+    from hand_tf.core import records_folder
+    from hand_tf.data import scenarios
+
+    records = records_folder.open_records(settings.data_dir)
+    for scenario in dict.fromkeys([*chosen, *([f"{settings.test_subjects}:all"] if chosen else [])]):
+        scenarios.choose_labels(scenario, records.index, records.manifest.subjects)
+
+
+def _call(main: Callable, arguments: Sequence[str]) -> None:
+    """Runs another command in this process. Raises ValueError if it fails, KeyboardInterrupt if it was stopped."""
+    import keras
+
     keras.utils.clear_session(free_memory=True)
-    module.FLAGS.unparse_flags()
-    status = command_line.old_run(module.main, module.FLAGS, [module.__name__, *arguments])
+    status = command_line.run(main, arguments)
+    if status == 130:
+        raise KeyboardInterrupt
     if status:
-        raise ValueError(f"{module.__name__} {' '.join(arguments)} ended with status {status}")
-
-
-def _workdir(name, scenario, seed):
-    parts = [name, *([scenario.replace(":", "_").replace("%", "pct")] if scenario else []), f"seed{seed}"]
-    return pathlib.Path(FLAGS.output) / "-".join(parts)
-
-
-def _run(name, scenario, seed, start):
-    """Trains and, where there is a pose to measure, evaluates one cell; returns its workdir."""
-    workdir = _workdir(name, scenario, seed)
-    print(f"\n=== {workdir.name}", flush=True)
-    arguments = [f"--flagfile=flags/{name}.flags"]
-    sizes = [f"--flagfile={path}" for path in FLAGS.sizes]
-    # A size file may hold lines for one regime only: flags/demo.pretrain_aug.flags beside flags/demo.flags.
-    sizes += [
-        f"--flagfile={p}" for path in FLAGS.sizes if (p := pathlib.Path(path).with_suffix(f".{name}.flags")).is_file()
-    ]
-    if scenario:
-        arguments.append(f"--scenario={scenario}")
-    if start:
-        arguments.append(f"--init_from={start}")
-    _call(train, *arguments, *sizes, f"--data_dir={FLAGS.data_dir}", f"--workdir={workdir}", f"--seed={seed}")
-    if scenario and not (workdir / "results.json").is_file():
-        _call(evaluate, f"--data_dir={FLAGS.data_dir}", f"--run={workdir}", f"--subjects={FLAGS.test_subjects}")
-    return workdir
-
-
-def main(_):
-    """Runs the grid for every seed and writes the report."""
-    grid = parse_grid(FLAGS.grid)
-    missing = [path for name, _ in grid if not pathlib.Path(path := f"flags/{name}.flags").is_file()]
-    if missing:
-        raise FileNotFoundError(f"{missing[0]}: no such flagfile; run from the folder that holds flags/")
-    for seed in FLAGS.seeds:
-        pretrained, heads = None, {}
-        for name, scenario in grid:
-            start = None
-            if name == "pose_head" or name.startswith("finetune"):
-                start = heads.get(scenario, pretrained) if name != "pose_head" else pretrained
-            workdir = _run(name, scenario, seed, start)
-            if name.startswith("pretrain"):
-                pretrained, heads = workdir, {}
-            elif name == "pose_head":
-                heads[scenario] = workdir
-    if FLAGS.report:
-        _call(report, f"--runs={FLAGS.output}", f"--data_dir={FLAGS.data_dir}", f"--output={FLAGS.output}/report")
+        raise ValueError(f"{main.__module__} failed, so the study stops here; what has finished is kept")
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.old_run(main, FLAGS))
+    command_line.execute(main)

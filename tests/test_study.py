@@ -1,13 +1,16 @@
 """A study's grid, the folders and commands it becomes, and that one that was stopped continues."""
 
 import pathlib
+import subprocess
+import sys
 
+import keras
 import pytest
 
-from hand_tf import study
-from hand_tf.core import command_line
+from hand_tf import evaluate, report, study, train
+from hand_tf.core import command_line, records_folder
+from hand_tf.training import grid
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 GRID = "pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4:5% = supervised, finetune"
 # The folders of GRID, in the order in which they are trained.
 FOLDERS = (
@@ -24,41 +27,55 @@ class Killed(BaseException):
     """Not an Exception, like a signal."""
 
 
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """A records folder with an index of 100 instants each of S0..S10, and nothing in it."""
+    folder, index, groups = tmp_path_factory.mktemp("records"), [], []
+    for subject in (f"S{i}" for i in range(11)):
+        groups.append(records_folder.Group("dome", subject, "right", 100, 200, 100, ()))
+        fields = {"shard": "none", "sequence": "dome", "subject": subject, "side": "right", "cameras": ["a", "b"]}
+        index += [fields | {"key": f"dome/{subject}/{i}", "frame": i, "labelled": True} for i in range(100)]
+    manifest = records_folder.Manifest(1, 32, 5.0, {"dome": ["a", "b"]}, {}, {}, "", tuple(groups))
+    records_folder.write_manifest(folder, manifest, index)
+    return folder
+
+
 @pytest.fixture
 def calls(monkeypatch):
     """The calls of the three commands, which leave what the real ones leave: [(command, {flag: value})]."""
     made = []
 
-    def record(module):
-        set_by_hand = {name: module.FLAGS[name].value for name in module.FLAGS if module.FLAGS[name].present}
-        made.append((module.__name__.removeprefix("hand_tf."), set_by_hand))
+    def record(name, settings):
+        made.append((name, {flag: value for flag, value in vars(settings).items() if value is not None}))
 
-    def train(_):
-        record(study.train)
-        workdir = pathlib.Path(study.train.FLAGS.workdir)
+    def train_main(settings: train.TrainingSettings) -> None:
+        record("train", settings)
+        workdir = pathlib.Path(settings.workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "run.json").write_text("{}")
 
-    def evaluate(_):
-        record(study.evaluate)
-        (pathlib.Path(study.evaluate.FLAGS.run) / "results.json").write_text("{}")
+    def evaluate_main(settings: evaluate.EvaluateSettings) -> None:
+        record("evaluate", settings)
+        (pathlib.Path(settings.run) / "results.json").write_text("{}")
 
-    for module, main in (
-        (study.train, train),
-        (study.evaluate, evaluate),
-        (study.report, lambda _: record(study.report)),
-    ):
+    def report_main(settings: report.ReportSettings) -> None:
+        record("report", settings)
+
+    for module, main in ((train, train_main), (evaluate, evaluate_main), (report, report_main)):
         monkeypatch.setattr(module, "main", main)
-    monkeypatch.setattr(study.keras.utils, "clear_session", lambda **_: None)  # there is nothing to clear
-    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(keras.utils, "clear_session", lambda **_: None)  # there is nothing to clear
     return made
 
 
-def run(output, grid=GRID, *arguments):
-    """The exit status of a study with the smoke sizes."""
-    command_line.reset(study.FLAGS)
-    arguments = [f"--grid={grid}", "--data_dir=records", f"--output={output}", "--sizes=flags/smoke.flags", *arguments]
-    return command_line.old_run(study.main, study.FLAGS, ["study", *arguments])
+@pytest.fixture
+def run(records):
+    """Runs a study with the smoke sizes: (output, grid, *more arguments) -> its exit status."""
+
+    def run(output, text=GRID, *arguments):
+        places = [f"--data_dir={records}", f"--output={output}", "--sizes=smoke"]
+        return command_line.run(study.main, [f"--grid={text}", *places, *arguments])
+
+    return run
 
 
 def trainings(calls):
@@ -86,17 +103,82 @@ def folders(calls, name):
 def test_a_grid_is_a_list_of_runs_in_order(text, runs):
     if isinstance(runs, str):
         runs = [(name, scenario or None) for name, _, scenario in (run.partition("@") for run in runs.split())]
-    assert study.parse_grid(text) == runs
+    assert grid.parse_grid(text) == runs
 
 
-@pytest.mark.parametrize("text", ["= supervised", "S0 =", "pretrain; S0:64 = "])
-def test_half_a_cell_is_refused_with_one_line(text, tmp_path, calls, capsys):
-    assert run(tmp_path / "study", text) == 1
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("= supervised", "--grid cell '= supervised': expected SCENARIO = FLAGFILE"),
+        ("S0 =", "--grid cell 'S0 =': expected SCENARIO = FLAGFILE"),
+        ("pretrain; S0:64 = ", "--grid cell 'S0:64 =': expected SCENARIO = FLAGFILE"),
+        ("pretrain; S0:64 = pose_head,, finetune", "expected SCENARIO = FLAGFILE"),
+        (" ; ", "--grid: expected at least one flagfile"),
+        ("pretrained", "--grid cell 'pretrained': --flagfile=pretrained: no such file"),
+        ("supervised", "--grid cell 'supervised': --regime=supervised learns from labels: expected --scenario"),
+        ("S0 = pretrain_aug", "--grid cell 'S0 = pretrain_aug': --regime=pretrain learns without labels"),
+        ("S0:64 = finetune_joint", "--regime=finetune_joint needs a pre-training before it"),
+        ("S0 = supervised, pose_head; pretrain", "--grid cell 'S0 = pose_head': --regime=pose_head needs a pre-train"),
+        ("pretrain; S0 = pose_head; pretrain_aug; S0 = pose_head", "two of its runs would have the folder"),
+        ("common", "--grid cell 'common': --regime: needed"),
+    ],
+)
+def test_a_wrong_grid_is_refused_with_one_line(text, message, tmp_path, calls, run, capsys):
+    assert run(tmp_path / "study", text) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: --grid cell") and not calls and not (tmp_path / "study").exists()
+    assert line.startswith("error: --grid") and message in line
+    assert not calls and not (tmp_path / "study").exists()
 
 
-def test_every_run_has_a_folder_of_its_own(tmp_path, calls):
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("pretrain; S77:64 = pose_head", [], "no S77 in the records"),
+        ("pretrain; S0:201 = pose_head", [], "asks for 201 labels, the records have 200"),
+        ("pretrain; S0:much = pose_head", [], "scenario amount 'much'"),
+        ("S0 = supervised", ["--test_subjects=S11"], "no S11 in the records"),
+    ],
+)
+def test_a_scenario_that_the_records_lack_fails_before_anything_is_trained(
+    text, arguments, message, tmp_path, calls, run, capsys
+):
+    assert run(tmp_path / "study", text, *arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line and not calls
+
+
+def test_a_pretraining_alone_needs_no_test_subjects(tmp_path, calls, run):
+    assert run(tmp_path, "pretrain", "--test_subjects=S11") == 0
+    assert [name for name, _ in calls] == ["train", "report"]
+
+
+@pytest.mark.parametrize("seeds", ["", "a", "0,0", "-1", "1.5"])
+def test_seeds_are_different_whole_numbers(seeds, tmp_path, calls, run, capsys):
+    assert run(tmp_path, GRID, f"--seeds={seeds}") == 2
+    assert "error: --seeds" in capsys.readouterr().err and not calls
+
+
+def test_wrong_sizes_fail_before_anything_is_trained(tmp_path, calls, run, capsys):
+    (tmp_path / "wrong.flags").write_text("--epochs=0\n")
+    assert run(tmp_path / "study", GRID, f"--sizes={tmp_path / 'wrong.flags'}") == 2
+    assert run(tmp_path / "study", GRID, "--sizes=nothing_like_that") == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "--epochs=0: expected at least 1" in first and "--flagfile=nothing_like_that: no such file" in second
+    assert not calls
+
+
+def test_a_wrong_grid_does_not_wait_for_tensorflow(records):
+    code = (
+        "import sys; from hand_tf import study; from hand_tf.core import command_line\n"
+        f"places = ['--data_dir={records}', '--output=nowhere']\n"
+        "for grid in ('S0:64 = finetune_joint', 'S77 = supervised'):\n"
+        "    assert command_line.run(study.main, [f'--grid={grid}', *places])\n"
+        "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_every_run_has_a_folder_of_its_own(tmp_path, calls, run):
     scenarios = ["S0", "S0:5", "S0:5%", "S0:50%", "S0:all", "S0..S4", "S0+S4", "*:5"]
     assert run(tmp_path, ";".join(f"{s} = supervised, semi_supervised" for s in scenarios), "--seeds=0,1") == 0
     names = folders(calls, "train")
@@ -109,7 +191,7 @@ def test_every_run_has_a_folder_of_its_own(tmp_path, calls):
 # --- what is run ----------------------------------------------------------------------------------------------------
 
 
-def test_every_cell_is_trained_evaluated_and_reported(tmp_path, calls):
+def test_every_cell_is_trained_evaluated_and_reported(tmp_path, calls, run, records):
     assert run(tmp_path) == 0
     assert folders(calls, "train") == list(FOLDERS) and folders(calls, "evaluate") == list(FOLDERS[1:])
     regimes = [settings["regime"] for settings in trainings(calls)]
@@ -123,10 +205,12 @@ def test_every_cell_is_trained_evaluated_and_reported(tmp_path, calls):
     assert starts == [None, None, pretrained, head, None, pretrained]
     assert {settings["num_points"] for settings in trainings(calls)} == {8}  # of the sizes, over the regime's own
     assert {settings["subjects"] for name, settings in calls if name == "evaluate"} == {"S9+S10"}
-    assert calls[-1] == ("report", {"runs": str(tmp_path), "data_dir": "records", "output": f"{tmp_path}/report"})
+    name, settings = calls[-1]
+    assert name == "report" and (settings["runs"], settings["output"]) == (str(tmp_path), f"{tmp_path}/report")
+    assert {settings["data_dir"] for _, settings in calls} == {str(records)}
 
 
-def test_each_seed_starts_from_its_own_pretraining(tmp_path, calls):
+def test_each_seed_starts_from_its_own_pretraining(tmp_path, calls, run):
     assert run(tmp_path, "pretrain; S0:8 = pose_head; pretrain_aug; S0:9 = finetune", "--seeds=3,4") == 0
     expected = [
         (s, f"{tmp_path}/{p}-seed{s}" if p else None) for s in (3, 4) for p in (0, "pretrain", 0, "pretrain_aug")
@@ -135,7 +219,38 @@ def test_each_seed_starts_from_its_own_pretraining(tmp_path, calls):
     assert [name for name, _ in calls].count("report") == 1
 
 
-def test_where_a_run_starts_is_the_same_when_a_study_is_repeated(tmp_path, calls):
+def test_a_joint_finetuning_starts_where_a_finetuning_does(tmp_path, calls, run):
+    assert run(tmp_path, "pretrain; S0:64 = finetune_joint; S0:8 = pose_head, finetune_joint") == 0
+    pretrained, head = f"{tmp_path}/pretrain-seed0", f"{tmp_path}/pose_head-S0_8-seed0"
+    assert [settings.get("init_from") for settings in trainings(calls)] == [None, pretrained, pretrained, head]
+    assert folders(calls, "train")[1] == "finetune_joint-S0_64-seed0"
+    assert [settings["regime"] for settings in trainings(calls)][1] == "finetune_joint"
+
+
+def test_the_regime_decides_where_a_run_starts_and_not_the_name_of_its_flagfile(tmp_path, calls, run):
+    """Flagfiles by path, with the names of other regimes."""
+    names = {"supervised": "pretrain", "mine": "pose_head", "pretrain": "finetune", "pose_head": "semi_supervised"}
+    for name, regime in names.items():
+        (tmp_path / f"{name}.flags").write_text(f"--flagfile={regime}\n")
+    a, b, c, d = (tmp_path / f"{name}.flags" for name in names)
+    assert run(tmp_path / "study", f"{a}; S0:8 = {b}, {c}, {d}") == 0
+    starts = [settings.get("init_from") for settings in trainings(calls)]
+    first, head = f"{tmp_path}/study/supervised-seed0", f"{tmp_path}/study/mine-S0_8-seed0"
+    assert starts == [None, first, head, None]
+    assert [settings["regime"] for settings in trainings(calls)] == list(names.values())
+    assert folders(calls, "evaluate") == ["mine-S0_8-seed0", "pretrain-S0_8-seed0", "pose_head-S0_8-seed0"]
+
+
+def test_names_of_flagfiles_work_from_any_directory(tmp_path, calls, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path, "pretrain_aug; S0:8 = pose_head", "--sizes=demo") == 0
+    first, second = trainings(calls)
+    # Of demo.pretrain_aug.flags and demo.pose_head.flags, beside demo.flags.
+    assert (first["learning_rate"], first["steps_per_epoch"]) == (3e-3, 200)
+    assert (second["learning_rate"], second["steps_per_epoch"]) == (1e-3, 100)
+
+
+def test_where_a_run_starts_is_the_same_when_a_study_is_repeated(tmp_path, calls, run):
     assert run(tmp_path, "pretrain; S0:8 = finetune, pose_head") == 0
     first = trainings(calls)
     calls.clear()
@@ -143,12 +258,12 @@ def test_where_a_run_starts_is_the_same_when_a_study_is_repeated(tmp_path, calls
     assert trainings(calls) == first  # otherwise hand_tf.train refuses the folder
 
 
-def test_the_report_can_be_left_out(tmp_path, calls):
+def test_the_report_can_be_left_out(tmp_path, calls, run):
     assert run(tmp_path, GRID, "--noreport") == 0
     assert "report" not in dict(calls)
 
 
-def test_sizes_of_one_regime_follow_the_common_ones(tmp_path, calls):
+def test_sizes_of_one_regime_follow_the_common_ones(tmp_path, calls, run):
     (tmp_path / "my.flags").write_text("--epochs=7\n--batch_size=6\n")
     (tmp_path / "my.supervised.flags").write_text("--epochs=9\n")
     assert run(tmp_path / "study", "pretrain; S0:8 = supervised", f"--sizes={tmp_path / 'my.flags'}") == 0
@@ -158,17 +273,18 @@ def test_sizes_of_one_regime_follow_the_common_ones(tmp_path, calls):
 # --- stopped and continued ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("victim", "at"), [("train", 4), ("evaluate", 1)])
-def test_a_study_that_was_killed_continues(tmp_path, calls, monkeypatch, victim, at):
-    module = getattr(study, victim)
+@pytest.mark.parametrize(("module", "at"), [(train, 4), (evaluate, 1)])
+def test_a_study_that_was_killed_continues(tmp_path, calls, run, monkeypatch, module, at):
+    victim = module.__name__.removeprefix("hand_tf.")
     with monkeypatch.context() as patch, pytest.raises(Killed):
+        main = module.main
 
-        def main(arguments, main=module.main):
+        def killed(settings: command_line.settings_of(main)) -> None:
             if len(folders(calls, victim)) == at:
                 raise Killed
-            main(arguments)
+            main(settings)
 
-        patch.setattr(module, "main", main)
+        patch.setattr(module, "main", killed)
         run(tmp_path)
     assert [name for name, _ in calls].count(victim) == at and "report" not in dict(calls)
     before, evaluated = len(calls), folders(calls, "evaluate")
@@ -181,7 +297,7 @@ def test_a_study_that_was_killed_continues(tmp_path, calls, monkeypatch, victim,
     assert again[-1][0] == "report"
 
 
-def test_a_finished_study_only_reports_again(tmp_path, calls):
+def test_a_finished_study_only_reports_again(tmp_path, calls, run):
     assert run(tmp_path) == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("results.json")}
     calls.clear()
@@ -190,10 +306,18 @@ def test_a_finished_study_only_reports_again(tmp_path, calls):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("results.json")} == before
 
 
-def test_a_run_that_fails_stops_the_study(tmp_path, calls, monkeypatch, capsys):
-    def main(_):
-        raise ValueError("no S7 in the records")
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (ValueError("no S7 in the records"), 1, "error: no S7 in the records"),
+        (OSError("disk full"), 1, "error: disk full"),
+        (KeyboardInterrupt(), 130, "stopped; what had finished is kept"),
+    ],
+)
+def test_a_run_that_fails_stops_the_study(tmp_path, calls, run, monkeypatch, capsys, error, status, message):
+    def main(settings: train.TrainingSettings) -> None:
+        raise error
 
-    monkeypatch.setattr(study.train, "main", main)
-    assert run(tmp_path) == 1
-    assert "error: no S7 in the records" in capsys.readouterr().err and not calls
+    monkeypatch.setattr(train, "main", main)
+    assert run(tmp_path) == status
+    assert message in capsys.readouterr().err.splitlines() and not calls

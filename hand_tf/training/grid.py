@@ -1,0 +1,108 @@
+"""The grid of a study: which flagfiles are trained on which scenarios, and where each run starts.
+
+    pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4 = supervised, pose_head
+
+A grid is a list of cells, separated by `;` or line breaks. A cell is a flagfile, or a scenario, `=` and the flagfiles
+to train on it, separated by commas. A flagfile is the name of one that comes with hand_tf, such as pretrain_aug, or a
+path. Its regime decides where a run starts:
+
+    no labels                       this is a pre-training; from scratch
+    frozen encoder (pose_head)      from the last pre-training before it
+    needs a start (finetune, ...)   from the pose_head run of its scenario since the last pre-training, if there is
+                                    one (a new head would first damage the encoder), otherwise from the pre-training
+    all others                      from scratch
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from hand_tf.core import command_line
+from hand_tf.core.command_line import SettingError
+from hand_tf.training import regimes
+from hand_tf.training.settings import TrainingSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """A run of a study: its settings, and the command-line arguments that ask for them."""
+
+    settings: TrainingSettings
+    arguments: tuple[str, ...]
+
+
+def parse_grid(text: str) -> list[tuple[str, str | None]]:
+    """The runs of a grid in order: (flagfile, scenario or None). Raises SettingError for half a cell."""
+    runs = []
+    for cell in (cell.strip() for cell in text.replace("\n", ";").split(";")):
+        scenario, equals, flagfiles = (part.strip() for part in cell.partition("="))
+        if equals:
+            names = [name.strip() for name in flagfiles.split(",")]
+            if not scenario or not all(names):
+                raise SettingError(f"--grid cell {cell!r}: expected SCENARIO = FLAGFILE, FLAGFILE, ...")
+            runs += [(name, scenario) for name in names]
+        elif cell:
+            runs.append((cell, None))
+    return runs
+
+
+def plan(
+    grid: Sequence[tuple[str, str | None]], *, data_dir: str, output: str, sizes: Sequence[str] = (), seed: str = "0"
+) -> list[PlannedRun]:
+    """The runs of a grid for one seed, in the order in which they are to be trained.
+
+    Args:
+        grid: from `parse_grid`.
+        data_dir: folder of records; output: folder of the run folders.
+        sizes: flagfiles that override those of the grid. Beside NAME.flags, NAME.<flagfile>.flags is read too, if it is
+            there, for the runs of that flagfile only.
+
+    Raises SettingError for an unknown flagfile, wrong settings, a scenario for a regime without labels, a run with
+    nothing to start from, or two runs that would share a folder.
+    """
+    runs, pretrained, heads = [], None, {}
+    for flagfile, scenario in grid:
+        try:
+            path = command_line.find_flagfile(flagfile)
+            workdir = _workdir(pathlib.Path(output), path.stem, scenario, seed)
+            arguments = [f"--flagfile={path}", *_size_flags(sizes, path.stem)]
+            arguments += [f"--data_dir={data_dir}", f"--workdir={workdir}", f"--seed={seed}"]
+            if scenario:
+                arguments.append(f"--scenario={scenario}")
+            regime = _regime(arguments)
+            if regime.needs_init:
+                start = pretrained if regime.frozen else heads.get(scenario, pretrained)
+                if not start:
+                    raise SettingError(f"--regime={regime.name} needs a pre-training before it in the grid")
+                arguments.append(f"--init_from={start}")
+            if scenario and not regime.labelled:
+                raise SettingError(f"--regime={regime.name} learns without labels: expected no scenario")
+            settings = command_line.parse(TrainingSettings, arguments)
+        except SettingError as error:
+            cell = f"{scenario} = {flagfile}" if scenario else flagfile
+            raise SettingError(f"--grid cell {cell!r}: {error}") from error
+        if any(run.settings.workdir == settings.workdir for run in runs):
+            raise SettingError(f"--grid: two of its runs would have the folder {workdir}")
+        if not regime.labelled:
+            pretrained, heads = workdir, {}
+        elif regime.frozen:
+            heads[scenario] = workdir
+        runs.append(PlannedRun(settings, tuple(arguments)))
+    return runs
+
+
+def _workdir(output, name, scenario, seed):
+    parts = [name, *([scenario.replace(":", "_").replace("%", "pct")] if scenario else []), f"seed{seed}"]
+    return output / "-".join(parts)
+
+
+def _size_flags(sizes, name):
+    paths = [command_line.find_flagfile(size) for size in sizes]
+    paths += [own for own in (path.with_suffix(f".{name}.flags") for path in paths) if own.is_file()]
+    return [f"--flagfile={path}" for path in paths]
+
+
+def _regime(arguments):
+    """The regime of a run whose start is not known yet."""
+    settings = command_line.parse(TrainingSettings, [*arguments, "--init_from=unknown"])
+    return regimes.REGIMES[settings.regime]
