@@ -1,4 +1,4 @@
-"""Writes files that appear whole or not at all: they are written beside, under a partial name, and then renamed."""
+"""Writes files that appear whole or not at all: under another name beside them first, then renamed."""
 
 import contextlib
 import hashlib
@@ -11,9 +11,10 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
-    """A file open for writing that becomes `path` when the block ends well; otherwise nothing is left of it.
+    """A file open for writing, UTF-8 text or with mode "wb" bytes, that becomes `path` when the block ends.
 
-    An OSError, such as that of a full disk, names the file.
+    After an error nothing is left of it, and an older `path` is as it was. An OSError, such as that of a full disk,
+    names the file.
     """
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     with renaming(path, f"{path}.partial") as partial, open(partial, mode, **text) as file:
@@ -22,14 +23,16 @@ def replacing(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
 
 @contextlib.contextmanager
 def renaming(path: str | os.PathLike, partial: str | os.PathLike | None = None) -> Iterator[pathlib.Path]:
-    """As `replacing`, for writers that want a path: by default one that keeps the suffix of `path`."""
+    """As `replacing`, for writers that take a path: the path to write to, by default with the suffix of `path`."""
     path = pathlib.Path(path)
     partial = pathlib.Path(partial or path.with_name(f"partial.{path.name}"))
     try:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        error.filename = error.filename or str(path)
+        # The kernel's errors do not always say which file. One that has a text of its own would lose it here.
+        if error.errno is not None and not error.filename:
+            error.filename = str(path)
         raise
     finally:
         partial.unlink(missing_ok=True)

@@ -12,17 +12,20 @@ rotation `R'_j R'_i^T` alone. A left hand is mirrored into a right one: its crop
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from hand_tf.core import geometry, skeleton
 
-# Crop rules: as built, about the 3D joints at one metric scale; cut again about the joints' tight 2D box.
+# How a crop is placed: about the 3D joints at one metric scale, as in the records, or about their tight 2D box.
 CROP_RULES = ("joints3d", "box2d")
+# Side of a `box2d` crop over the longer side of the joints' box, unless somebody asks for another.
+BOX_MARGIN = 1.5
 # Choice: one pixel of a crop averages at most this many samples in each direction.
 MAX_SHRINK = 8
-# Far outside any image: cv2.remap fills such pixels with its border value, 0.
+# Where maps send pixels that the camera does not see: far outside any image, so that cv2.remap fills them with 0.
 OUTSIDE = -1e6
 
 
@@ -38,22 +41,25 @@ class Crop:
 
     @property
     def rotation(self) -> np.ndarray:
-        """World to virtual camera, [3, 3]; in the mirrored world for mirrored crops."""
+        """R' [3, 3], world to virtual camera; in the mirrored world for mirrored crops."""
         rotation = self.R_virtual @ self.camera.R
         return skeleton.MIRROR @ rotation @ skeleton.MIRROR if self.mirrored else rotation
 
     @property
     def centre(self) -> np.ndarray:
-        """Optical centre [3] mm; in the mirrored world for mirrored crops. X is seen at K rotation (X - centre)."""
+        """Optical centre C [3] mm, in the mirrored world for mirrored crops; X is seen at K R' (X - C)."""
         return skeleton.MIRROR @ self.camera.centre if self.mirrored else self.camera.centre
 
 
-def intrinsics(focal, size):
-    """K' of a virtual camera. The centre is (size-1)/2: with size/2 a flipped picture would be a pixel off."""
+def intrinsics(focal: float, size: int) -> np.ndarray:
+    """K' [3, 3] px of a virtual camera.
+
+    Its centre is (size-1)/2: with size/2 a flipped picture would be a pixel off.
+    """
     return np.array([[focal, 0.0, (size - 1) / 2], [0.0, focal, (size - 1) / 2], [0.0, 0.0, 1.0]])
 
 
-def virtual_crop(camera, centre, side, size, mirrored=False):
+def virtual_crop(camera: geometry.Camera, centre: np.ndarray, side: float, size: int, mirrored: bool = False) -> Crop:
     """The virtual view of `camera` that looks at `centre` [3] (world, mm) and spans `side` mm in `size` px.
 
     Raises ValueError if the centre lies behind the camera.
@@ -65,12 +71,17 @@ def virtual_crop(camera, centre, side, size, mirrored=False):
     return Crop(camera, geometry.rotation_to_z(position), intrinsics(focal, size), size, mirrored)
 
 
-def box_crop(camera, box, size, margin=1.0, mirrored=False):
-    """The virtual view through the centre of a 2D box (x, y, width, height) px, `margin` times its longer side wide."""
+def box_crop(
+    camera: geometry.Camera, box: Sequence[float], size: int, margin: float = 1.0, mirrored: bool = False
+) -> Crop:
+    """The virtual view of `size` px through the centre of a 2D box, `margin` times its longer side wide.
+
+    `box` is x, y, width, height px, x and y the centre of its first pixel.
+    """
     x, y, width, height = (float(value) for value in box)
-    centre = [[x + (width - 1) / 2, y + (height - 1) / 2]]
+    centre = np.array([[x + (width - 1) / 2, y + (height - 1) / 2]])
     ray = np.append(geometry.undistort(centre, camera)[0], 1.0)
-    # At depth 1 the side in "mm" is the side in pixels over the focal length; the scale cancels in f'.
+    # The side of the crop at depth 1. Any other depth would give the same f'.
     side = margin * max(width, height) / np.sqrt(camera.K[0, 0] * camera.K[1, 1])
     return Crop(
         camera, geometry.rotation_to_z(ray), intrinsics(size * np.linalg.norm(ray) / side, size), size, mirrored
@@ -79,15 +90,15 @@ def box_crop(camera, box, size, margin=1.0, mirrored=False):
 
 @functools.lru_cache(maxsize=8)
 def _border(size):
-    """Columns and rows [4 size] of the outermost pixels of a square."""
+    """Columns and rows [4 size] of the pixels on the border of a square."""
     span, first, last = np.arange(size), np.zeros(size, int), np.full(size, size - 1)
     return np.concatenate([span, span, first, last]), np.concatenate([first, last, span, span])
 
 
 def _unseen(crop, K, u, v, map_x, map_y):
-    """Which pixels (`u`, `v`) of the crop, which map to (`map_x`, `map_y`), the camera cannot show; broadcasts.
+    """Which pixels (`u`, `v`) of the crop the camera does not see; they map to (`map_x`, `map_y`) of its picture.
 
-    `K` is the crop's, or that of its mirror image.
+    All four broadcast. `K` is that of the crop, or of the flipped crop.
     """
     to_ray = crop.R_virtual.T @ np.linalg.inv(K)
     x, y, z = (row[0] * u + row[1] * v + row[2] for row in to_ray)
@@ -95,58 +106,61 @@ def _unseen(crop, K, u, v, map_x, map_y):
     return (z <= 1e-9) | (x**2 + y**2 >= (crop.camera.max_radius * z) ** 2) | outside
 
 
-def crop_maps(crop, whole=False):
-    """`map_x, map_y` float32 [size, size] for `cv2.remap`: undistorts, turns and scales in one step.
+def crop_maps(crop: Crop, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """`map_x, map_y` float32 [size, size] for `cv2.remap`: they undistort, turn and scale in one step.
 
-    Pixels whose ray leaves the frame, or lies where the distortion is no longer monotonic, map to `OUTSIDE`; `whole`
-    says that the caller knows of none (a third of the time goes into looking).
+    Pixels whose ray leaves the frame, or lies where the distortion folds back, map to `OUTSIDE`. `whole` says that
+    there are none, which saves the third of the time that goes into looking for them.
     """
     camera, size, K = crop.camera, (crop.size, crop.size), crop.K
-    if crop.mirrored:  # u' = size - 1 - u, and the centre is (size - 1) / 2: the focal length changes its sign
+    if crop.mirrored:  # flipped: u' = size - 1 - u about the centre (size - 1) / 2 negates the horizontal focal length
         K = K * [[-1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
-    # Many times faster than projecting every pixel's ray, and the same.
+    # The same as projecting the ray of each pixel, but many times faster.
     maps = cv2.initUndistortRectifyMap(camera.K, camera.dist, crop.R_virtual, K, size, cv2.CV_32FC1)
-    # A crop whose border is seen is seen as a whole: frame and lens are convex. Most are, and the border is cheap.
+    # If the border of a crop is seen, all of it is: the frame and what the lens sees are convex. This holds for most
+    # crops, and testing the border is cheap.
     u, v = _border(crop.size)
     if not whole and _unseen(crop, K, u, v, *(each[v, u] for each in maps)).any():
         span = np.arange(crop.size)
         unseen = _unseen(crop, K, span, span[:, None], *maps)
         for each in maps:
             each[unseen] = OUTSIDE
-    return tuple(maps)
+    return maps[0], maps[1]
 
 
 def samples_per_pixel(shrink: float) -> int:
-    """How many samples k in each direction a crop pixel averages where it spans `shrink` pixels of the picture.
+    """k: a pixel of a crop that spans `shrink` pixels of the picture is the mean of k x k bilinear samples.
 
-    Choice: the mean of k x k bilinear samples; a single one would alias where the picture is shrunk. Whoever
-    cuts a crop makes it k times finer and then shrinks it with `cv2.INTER_AREA`, as `render` does.
+    A single sample would alias where the picture is shrunk. To apply it, cut the crop k times as wide and high and
+    shrink it by `cv2.INTER_AREA`, as `render` does.
     """
     return min(max(round(shrink), 1), MAX_SHRINK)
 
 
-def sampling_maps(crop, whole=False):
-    """The crop's maps, finer by `samples_per_pixel` in both directions; `whole` as in `crop_maps`."""
+def sampling_maps(crop: Crop, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The maps of `crop_maps` with k = `samples_per_pixel` samples per pixel: float32 [k * size, k * size] each."""
     k = samples_per_pixel(math.sqrt(crop.camera.K[0, 0] * crop.camera.K[1, 1]) / crop.K[0, 0])
     if k == 1:
         return crop_maps(crop, whole)
-    # Pixel centres agree: the mean position of the k fine pixels of pixel i is k i + (k-1)/2, as in `intrinsics`.
+    # The centres of pixels agree: the k samples of pixel i lie about k i + (k-1)/2, as `intrinsics` has it.
     fine = dataclasses.replace(crop, K=intrinsics(crop.K[0, 0] * k, crop.size * k), size=crop.size * k)
     return crop_maps(fine, whole)
 
 
-def render(image, maps, size):
-    """`image` [height, width, 3] through `maps`: [size, size, 3] uint8, 0 outside the frame."""
+def render(image: np.ndarray, maps: tuple[np.ndarray, np.ndarray], size: int) -> np.ndarray:
+    """The crop [size, size, 3] uint8 that `maps` cut out of `image` [height, width, 3]; 0 outside of the frame."""
     crop = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     return crop if len(crop) == size else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def project(points, rotation, K, centre):
+def project(points: np.ndarray, rotation: np.ndarray, K: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Points [n, 3] mm to pixels [n, 2] of the virtual camera that a record describes: K R' (X - C).
 
     Args:
-        rotation: R' [3, 3], world to virtual camera; K: intrinsics [3, 3] px; centre: C [3] mm. For mirrored crops all
-            of these and the points belong to the mirrored world.
+        points: X, one per row; in the mirrored world for mirrored crops, as are the others.
+        rotation: R' [3, 3], world to virtual camera.
+        K: intrinsics [3, 3] px.
+        centre: C [3] mm.
     """
     pixels = (points - centre) @ rotation.T @ K.T
     return pixels[:, :2] / pixels[:, 2:]

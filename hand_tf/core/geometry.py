@@ -1,19 +1,12 @@
-"""Cameras and virtual-camera crops, in NumPy and OpenCV only.
+"""Cameras, projection, triangulation and the rotations of virtual cameras, in NumPy and OpenCV only.
 
 Notation: `X` world point (mm), `R, t` world to camera (`X_cam = R X + t`), `K, dist` OpenCV's pinhole and distortion
-model, pixel centres at integers. A *virtual* camera shares the centre of a real one but looks straight at the hand:
-
-    X_c = R c + t,  r = X_c / |X_c|,  R_virtual = smallest rotation with R_virtual r = e_z,  R' = R_virtual R
-    side = 2 * margin * max_k |J_k - c|   one metric side for all views of an instant
-    f' = size * |X_c| / side,  K' = [[f', 0, (size-1)/2], [0, f', (size-1)/2], [0, 0, 1]]
-
-Because every crop shows the hand from straight ahead at one metric scale, turning from view i to view j is the
-rotation `R'_j R'_i^T` alone. A left hand is mirrored into a right one: its crop is flipped, and with
-`M = diag(-1, 1, 1)` rotations become `M R' M` and world points `M X`, so that every identity holds unchanged.
+model, pixel centres at integers. Module `crops` builds virtual cameras from these.
 """
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -41,7 +34,7 @@ class Camera:
 
     @functools.cached_property
     def max_radius(self) -> float:
-        """Normalised radius up to which the radial distortion is monotonic; beyond it, points fold back into view."""
+        """Normalised radius up to which the radial distortion grows; points beyond it fold back into the frame."""
         k1, k2, _, _, k3 = self.dist
         roots = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])  # d/dr of r (1 + k1 r^2 + k2 r^4 + k3 r^6), in r^2
         squares = roots[np.isreal(roots) & (roots.real > 0)].real
@@ -49,9 +42,9 @@ class Camera:
 
 
 def _distort(rays, camera):
-    """Pixels [n, 2] of camera-frame `rays` [n, 3]; nan behind the camera and where the distortion folds.
+    """Pixels [n, 2] of `rays` [n, 3] in the camera's frame; NaN behind the camera and where the distortion folds back.
 
-    OpenCV's five-coefficient model, written out: `cv2.projectPoints` gives the same several times more slowly.
+    OpenCV's model with five coefficients, written out: `cv2.projectPoints` computes the same, but several times slower.
     """
     rays = np.asarray(rays, np.float64).reshape(-1, 3)
     k1, k2, p1, p2, k3 = camera.dist
@@ -60,18 +53,20 @@ def _distort(rays, camera):
     x, y = rays[:, 0] / depth, rays[:, 1] / depth
     r2 = x * x + y * y
     radial, xy = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), 2 * x * y
-    bent = np.stack([x * radial + p1 * xy + p2 * (r2 + 2 * x * x), y * radial + p2 * xy + p1 * (r2 + 2 * y * y)], 1)
-    bent[~(ahead & (r2 < camera.max_radius**2))] = np.nan
-    return bent * camera.K[[0, 1], [0, 1]] + camera.K[:2, 2]
+    u = x * radial + p1 * xy + p2 * (r2 + 2 * x * x)
+    v = y * radial + p2 * xy + p1 * (r2 + 2 * y * y)
+    distorted = np.stack([u, v], 1)
+    distorted[~(ahead & (r2 < camera.max_radius**2))] = np.nan
+    return distorted * camera.K[[0, 1], [0, 1]] + camera.K[:2, 2]
 
 
-def project(points, camera):
-    """World points [n, 3] mm to pixels [n, 2] of the real camera; nan where the camera cannot see them."""
+def project(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """World points [n, 3] mm to pixels [n, 2] of the camera; NaN where the camera cannot see them."""
     return _distort(np.asarray(points, np.float64) @ camera.R.T + camera.t, camera)
 
 
-def inside(pixels, camera):
-    """Which of `pixels` [n, 2] lie in the camera's frame, [n] bool; nan is outside."""
+def inside(pixels: np.ndarray, camera: Camera) -> np.ndarray:
+    """Which of `pixels` [..., 2] lie in the camera's frame, [...] bool; NaN lies outside."""
     limit = np.array([camera.width, camera.height]) - 0.5
     return np.all((pixels >= -0.5) & (pixels <= limit), axis=-1)
 
@@ -106,20 +101,23 @@ def in_plane(degrees: float) -> np.ndarray:
     return np.reshape(in_plane_entries(np.cos(angle), np.sin(angle)), (3, 3))
 
 
-def mirror_joints(joints):
+def mirror_joints(joints: np.ndarray) -> np.ndarray:
     """World joints [..., 3] of a left hand as those of a right hand in the mirrored world."""
     return np.asarray(joints) @ skeleton.MIRROR
 
 
-def undistort(pixels, camera):
-    """Pixels [n, 2] to normalised, undistorted image coordinates [n, 2]."""
+def undistort(pixels: np.ndarray, camera: Camera) -> np.ndarray:
+    """Pixels [n, 2] to undistorted image coordinates [n, 2], normalised: x / z and y / z in the camera's frame."""
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-10)
     pixels = np.asarray(pixels, np.float64).reshape(-1, 1, 2)
     return cv2.undistortPoints(pixels, camera.K, camera.dist, criteria=criteria)[:, 0]
 
 
-def triangulate(pixels, cameras):
-    """The world point [3] mm seen at `pixels` [n, 2] by `cameras` (linear least squares). Needs two views."""
+def triangulate(pixels: np.ndarray, cameras: Sequence[Camera]) -> np.ndarray:
+    """The world point [3] mm that `cameras` see at `pixels` [n, 2], by linear least squares.
+
+    Raises ValueError for fewer than two views.
+    """
     if len(cameras) < 2:
         raise ValueError(f"triangulation needs at least two views, got {len(cameras)}")
     rows = []

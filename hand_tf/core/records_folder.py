@@ -1,7 +1,7 @@
 """A folder of records: its manifest and its index say what is in it, how it was made, and whether it is whole.
 
     RECORDS/manifest.json       schema version, crop size, fps, cameras, build flags, report, groups with their shards
-    RECORDS/index.csv           one line a record: key, shard, sequence, subject, side, frame, cameras, labelled
+    RECORDS/index.csv           one row per record: key, shard, sequence, subject, side, frame, cameras, labelled
     RECORDS/<shard>.tfrecord    the records of one group (sequence, subject, side), in a random order
 
 The index lets a scenario choose labels without reading an image. `manifest.json` is written last: a folder without
@@ -12,7 +12,6 @@ import csv
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Iterable
@@ -38,7 +37,7 @@ class Shard:
 class Group:
     """The records of one hand of one subject in one sequence.
 
-    `num_crops` counts views, `num_labelled` records with a pose.
+    `num_crops` is the number of views in all records, `num_labelled` that of the records with a pose.
     """
 
     sequence: str
@@ -50,13 +49,24 @@ class Group:
     shards: tuple[Shard, ...]
 
 
-# The JSON has plain words for the counts.
+# What the counts are called in the JSON.
 _COUNTS = {"records": "num_records", "crops": "num_crops", "labelled": "num_labelled"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """All that is known about a records folder. `fps` is frames per second; `cameras` maps sequence to names."""
+    """What `manifest.json` says of a records folder.
+
+    Attributes:
+        schema_version: of the manifest, the index and the records.
+        crop_size: side of a crop, px.
+        fps: frames per second of the video that was recorded.
+        cameras: {sequence: names of its cameras}.
+        build_flags: the settings of the command that wrote the records.
+        report: what was kept and what was left out.
+        index_sha256: SHA-256 of `index.csv`.
+        groups: one per sequence, subject and side, with their shards.
+    """
 
     schema_version: int
     crop_size: int
@@ -69,7 +79,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """A hash of all shards: two folders with the same digest hold the same records."""
+        """A hash of all shards: folders with the same digest hold the same records."""
         return hashlib.sha256(" ".join(s.sha256 for g in self.groups for s in g.shards).encode()).hexdigest()
 
     @property
@@ -84,9 +94,9 @@ def describe_shard(path: str | os.PathLike, num_records: int) -> Shard:
 
 
 def write_manifest(folder: str | os.PathLike, manifest: Manifest, index: Iterable[dict]) -> None:
-    """Writes the index (dicts with `INDEX_FIELDS`; `cameras` a list of names) and then the manifest.
+    """Writes the index and then the manifest, whose `index_sha256` is filled in here.
 
-    `manifest.index_sha256` is filled in here.
+    `index` holds one dict with the `INDEX_FIELDS` per record, `cameras` a list of names.
     """
     folder = pathlib.Path(folder)
     with atomic.replacing(folder / INDEX) as file:
@@ -95,8 +105,10 @@ def write_manifest(folder: str | os.PathLike, manifest: Manifest, index: Iterabl
         writer.writerows(row | {"cameras": " ".join(row["cameras"]), "labelled": int(row["labelled"])} for row in index)
     manifest = dataclasses.replace(manifest, index_sha256=atomic.sha256(folder / INDEX))
     words = {name: word for word, name in _COUNTS.items()}
-    content = dataclasses.asdict(manifest, dict_factory=lambda pairs: {words.get(name, name): v for name, v in pairs})
-    atomic.write_text(folder / MANIFEST, json.dumps(content, indent=1))
+    content = dataclasses.asdict(
+        manifest, dict_factory=lambda pairs: {words.get(name, name): value for name, value in pairs}
+    )
+    atomic.write_json(folder / MANIFEST, content)
 
 
 def load_manifest(folder: str | os.PathLike) -> Manifest:
@@ -104,38 +116,54 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
 
     Raises FileNotFoundError without a manifest or shard, ValueError for another schema version or wrong sizes.
     """
-    path = pathlib.Path(folder) / MANIFEST
+    folder = pathlib.Path(folder)
+    path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no manifest; is this a finished folder of `python -m tfrecords_tools.build`?")
-    content = reading.read_json_object(path, ["schema_version"])
-    found = content["schema_version"]
-    if found != SCHEMA_VERSION:
-        raise ValueError(f"{path}: schema_version is {found}, this code reads {SCHEMA_VERSION}; build again")
-    try:
-        manifest = Manifest(**content | {"groups": tuple(map(_group, content["groups"]))})
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a manifest of this project ({error})") from error
-    index = path.with_name(INDEX)
+    manifest = _read_manifest(path)
+    index = folder / INDEX
     if not index.is_file() or atomic.sha256(index) != manifest.index_sha256:
         raise ValueError(f"{index}: missing, cut short or changed (its SHA-256 is not the manifest's); build again")
     for group in manifest.groups:
         for shard in group.shards:
-            check_size(pathlib.Path(folder) / shard.file, shard)
+            check_size(folder / shard.file, shard)
     return manifest
 
 
-def _group(entry):
-    """A group of the JSON as a `Group`."""
-    shards = tuple(Shard(**_named(shard)) for shard in entry["shards"])
-    return Group(**_named(entry) | {"shards": shards})
+def _read_manifest(path):
+    wrong = f"{path}: not a manifest of this project"
+    try:
+        content = reading.read_json_object(path, ["schema_version"])
+    except ValueError as error:
+        raise ValueError(f"{wrong} ({str(error).removeprefix(f'{path}: ')})") from error
+    found = content["schema_version"]
+    if found != SCHEMA_VERSION:
+        raise ValueError(f"{path}: schema_version is {found}, this code reads {SCHEMA_VERSION}; build again")
+    try:
+        groups = tuple(
+            _entry(Group, group | {"shards": tuple(_entry(Shard, shard) for shard in group["shards"])})
+            for group in content["groups"]
+        )
+        return _entry(Manifest, content | {"groups": groups})
+    except KeyError as error:
+        raise ValueError(f"{wrong} (field {error.args[0]}: missing)") from error
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{wrong} (field groups: a list of objects with their shards expected)") from error
+    except ValueError as error:
+        raise ValueError(f"{wrong} ({error})") from error
 
 
-def _named(entry):
-    return {_COUNTS.get(word, word): value for word, value in entry.items()}
+def _entry(kind, values):
+    """An object of the JSON as the dataclass `kind`. Raises ValueError for a field that is missing or unknown."""
+    values = {_COUNTS.get(word, word): value for word, value in values.items()}
+    expected = {field.name for field in dataclasses.fields(kind)}
+    for name in sorted(expected ^ values.keys()):
+        raise ValueError(f"field {name}: {'missing' if name in expected else 'unknown'}")
+    return kind(**values)
 
 
 def check_size(path: pathlib.Path, shard: Shard) -> None:
-    """Raises FileNotFoundError or ValueError unless `path` is there with the size that its manifest entry states."""
+    """Raises FileNotFoundError or ValueError unless `path` exists and has the size that the manifest states."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the manifest lists this shard, but it is not there")
     size = path.stat().st_size
@@ -144,57 +172,53 @@ def check_size(path: pathlib.Path, shard: Shard) -> None:
 
 
 def damaged(folder: str | os.PathLike, manifest: Manifest) -> list[str]:
-    """Names of the files whose SHA-256 differs from the manifest's (reads everything)."""
+    """Names of the files whose SHA-256 is not the manifest's. Reads all of them."""
     expected = {shard.file: shard.sha256 for group in manifest.groups for shard in group.shards}
     expected[INDEX] = manifest.index_sha256
     return [name for name, digest in expected.items() if atomic.sha256(pathlib.Path(folder) / name) != digest]
 
 
 def read_index(folder: str | os.PathLike) -> list[dict]:
-    """The index as a list of dicts; `cameras` a tuple of names, `frame` an int, `labelled` a bool."""
+    """The index as a list of dicts; `cameras` a tuple of names, `frame` an int, `labelled` a bool.
+
+    Raises FileNotFoundError without it, ValueError if it is cut short or changed.
+    """
     path = pathlib.Path(folder) / INDEX
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the index is missing; build the records again")
-    with open(path, newline="", encoding="utf-8") as file:
-        lines = csv.reader(file)
-        fields = tuple(next(lines, INDEX_FIELDS))
-        if fields != INDEX_FIELDS:
-            raise ValueError(f"{path}: columns {fields}, expected {INDEX_FIELDS}")
-        # Rows share their names and lists of cameras: with a copy each they would take five times the memory.
-        shared = functools.lru_cache(maxsize=1 << 16)(lambda text: text)
-        cameras = functools.cache(lambda text: tuple(text.split()))
-        return [_index_row(path, line, shared, cameras) for line in lines]
-
-
-def _index_row(path, line, shared, cameras):
-    if len(line) != len(INDEX_FIELDS):
-        raise ValueError(f"{path}: a line has too few columns; the index is cut short or changed")
-    key, shard, sequence, subject, side, frame, names, labelled = line
-    return {
-        "key": key,
-        "shard": shared(shard),
-        "sequence": shared(sequence),
-        "subject": shared(subject),
-        "side": shared(side),
-        "frame": int(frame),
-        "cameras": cameras(names),
-        "labelled": labelled == "1",
-    }
-
-
-# --- everything at once ---------------------------------------------------------------------------------------------
+    # Rows share their names and tuples of cameras: with a copy each they would take five times the memory.
+    shared = functools.lru_cache(maxsize=1 << 16)(lambda text: text)
+    cameras = functools.cache(lambda text: tuple(text.split()))
+    index = []
+    for row in reading.read_rows(path, INDEX_FIELDS):
+        key, shard, sequence, subject, side, frame, names, labelled = row
+        if not frame.isdecimal():
+            raise ValueError(f"{path}: record {key}: frame {frame!r}: a whole number expected")
+        index.append(
+            {
+                "key": key,
+                "shard": shared(shard),
+                "sequence": shared(sequence),
+                "subject": shared(subject),
+                "side": shared(side),
+                "frame": int(frame),
+                "cameras": cameras(names),
+                "labelled": labelled == "1",
+            }
+        )
+    return index
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Records:
-    """A finished folder of records. `open_records` makes it."""
+    """A finished folder of records; made by `open_records`."""
 
     folder: pathlib.Path
     manifest: Manifest
 
     @functools.cached_property
     def index(self) -> list[dict]:
-        """The rows of `read_index`, read when first asked for."""
+        """The rows of `read_index`, read once and only if needed."""
         return read_index(self.folder)
 
 

@@ -6,11 +6,13 @@ joints and camera centres `M X`, so that `pose = (joints - joints[0]) @ rotation
 """
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from hand_tf.core import skeleton
+from hand_tf.core import atomic, skeleton
 
 _STRINGS = tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True)
 _MATRICES = tf.io.FixedLenSequenceFeature([3, 3], tf.float32, allow_missing=True)
@@ -31,12 +33,12 @@ FEATURES = {
     "joints": tf.io.FixedLenFeature([skeleton.NUM_JOINTS, 3], tf.float32),  # mm, world
     "joint_validity": tf.io.FixedLenFeature([skeleton.NUM_JOINTS], tf.float32),  # 1 accepted, 0 not
 }
-# What must agree in its first dimension, V.
+# One entry per view: these agree in their first dimension, V.
 PER_VIEW = ("cameras", "crops", "backgrounds", "rotations", "intrinsics", "camera_centres")
 
 
-def record_key(sequence, subject, side, frame):
-    """The unique name of a record."""
+def record_key(sequence: str, subject: str, side: str, frame: int) -> str:
+    """The unique name of a record; keys of one group sort by time."""
     return f"{sequence}/{subject}/{side}/{frame:08d}"
 
 
@@ -51,42 +53,43 @@ def _feature(value, dtype):
     return tf.train.Feature(float_list=tf.train.FloatList(value=flat))
 
 
-def encode(record):
+def encode(record: dict[str, Any]) -> bytes:
     """Serialises `record`, a dict with exactly the names and shapes of `FEATURES` (NumPy, str, bytes, lists).
 
-    Raises ValueError where a name is missing or unknown or the views do not agree in number.
+    Raises ValueError if a name is missing or unknown, or if the fields of `PER_VIEW` differ in length.
     """
     if record.keys() != FEATURES.keys():
         raise ValueError(f"record has fields {sorted(record)}, expected {sorted(FEATURES)}")
     counts = {name: len(record[name]) for name in PER_VIEW}
     if len(set(counts.values())) != 1:
-        raise ValueError(f"record {record['key']}: one entry a view expected, got {counts}")
+        raise ValueError(f"record {record['key']}: one entry per view expected, got {counts}")
     features = {name: _feature(record[name], spec.dtype) for name, spec in FEATURES.items()}
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
 
-def parse(serialized, names=tuple(FEATURES)):
-    """One serialised record to a dict of tensors with `names` and shapes of `FEATURES`; images stay encoded."""
+def parse(serialized: tf.Tensor | bytes, names: Iterable[str] = tuple(FEATURES)) -> dict[str, tf.Tensor]:
+    """The fields `names` of a serialised record, with the shapes of `FEATURES`; images stay encoded."""
     return tf.io.parse_single_example(serialized, {name: FEATURES[name] for name in names})
 
 
-def decode_image(encoded):
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """An encoded image of a record, scalar string, to RGB uint8 [H, W, 3].
 
-    The accurate transform gives the very pixels that OpenCV decodes; TensorFlow's default is a grey level off, and
-    slower where processors have AVX2.
+    The accurate transform gives exactly the pixels that OpenCV decodes. TensorFlow's default is up to a grey level off,
+    and slower where processors have AVX2.
     """
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def write_shard(path, serialized):
-    """Writes serialised records to the TFRecord file `path`, which appears whole or not at all."""
-    partial = f"{path}.partial"
-    try:
-        with tf.io.TFRecordWriter(partial) as writer:
-            for record in serialized:
-                writer.write(record)
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+def write_shard(path: str | os.PathLike, serialized: Iterable[bytes]) -> None:
+    """Writes serialised records to the TFRecord file `path`, which appears whole or not at all.
+
+    Raises OSError if it cannot be written.
+    """
+    with atomic.renaming(path, f"{path}.partial") as partial:
+        try:
+            with tf.io.TFRecordWriter(str(partial)) as writer:
+                for record in serialized:
+                    writer.write(record)
+        except tf.errors.OpError as error:  # a full disk, for instance, in TensorFlow's words
+            raise OSError(f"{path}: cannot be written ({error.message})") from error

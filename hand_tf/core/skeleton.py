@@ -1,8 +1,8 @@
 """The hand skeleton: 21 joints in the order of CMU Panoptic and OpenPose.
 
 Joint 0 is the wrist and the root of every root-relative pose; each finger follows from its base to its tip
-(thumb 1-4, index 5-8, middle 9-12, ring 13-16, little 17-20). Sides are anatomical. Left hands are mirrored
-into right hands by `MIRROR` before anything learns from them.
+(thumb 1-4, index 5-8, middle 9-12, ring 13-16, little 17-20). Sides are anatomical. Networks see right hands only:
+left hands are mirrored into right ones by `MIRROR`.
 """
 
 import numpy as np
@@ -21,6 +21,6 @@ NUM_JOINTS = len(JOINT_NAMES)
 PARENTS = (-1, *(ROOT if i == 0 else joints[i - 1] for joints in FINGERS.values() for i in range(4)))
 BONES = tuple((parent, joint) for joint, parent in enumerate(PARENTS) if parent >= 0)
 
-# Reflection through the plane x = 0. With it a left hand seen by camera R is a right hand seen by M R M.
+# M, the reflection through the plane x = 0: a left hand seen by camera R becomes a right hand seen by M R M.
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 SIDES = ("left", "right")

@@ -70,7 +70,7 @@ def test_wrong_fields_are_refused():
 @pytest.mark.parametrize("name", schema.PER_VIEW)
 def test_views_that_do_not_agree_in_number_are_refused(name):
     wrong = record() | {name: record()[name][:-1]}
-    with pytest.raises(ValueError, match=f"pose1/S0/left/00000012: one entry a view expected, got .*'{name}': 2"):
+    with pytest.raises(ValueError, match=f"pose1/S0/left/00000012: one entry per view expected, got .*'{name}': 2"):
         schema.encode(wrong)
 
 
@@ -105,6 +105,12 @@ def test_a_shard_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
         schema.write_shard(path, fails())
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["a.tfrecord"]
+
+
+def test_a_shard_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"nowhere/a\.tfrecord: cannot be written") as error:
+        schema.write_shard(tmp_path / "nowhere" / "a.tfrecord", [b"record"])
+    assert "\n" not in str(error.value)
 
 
 # --- manifest -------------------------------------------------------------------------------------------------------
@@ -189,8 +195,10 @@ def test_a_folder_without_manifest_is_unfinished(tmp_path):
 
 
 def test_another_schema_version_is_refused(folder):
-    with pytest.raises(ValueError, match=r"manifest\.json: schema_version is 1, this code reads 2; build again"):
-        records_folder.load(folder, 2)
+    content = json.loads((folder / records_folder.MANIFEST).read_text())
+    (folder / records_folder.MANIFEST).write_text(json.dumps(content | {"schema_version": 2}))
+    with pytest.raises(ValueError, match=r"manifest\.json: schema_version is 2, this code reads 1; build again"):
+        records_folder.load_manifest(folder)
 
 
 def test_a_missing_shard_is_refused(folder):
@@ -219,35 +227,70 @@ def test_a_flipped_bit_is_found(folder):
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"{", b"[]", b"3", b'{"schema_version": 1}', b"\xff\xfe\x00binary"],
-    ids=["empty", "cut", "list", "number", "fields", "binary"],
+    ("data", "reason"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"[]", "a JSON object expected"),
+        (b"3", "a JSON object expected"),
+        (b"{}", "field schema_version: missing"),
+        (b'{"schema_version": 1}', "field groups: missing"),
+        (b'{"schema_version": 1, "groups": 3}', "field groups: a list of objects"),
+        (b'{"schema_version": 1, "groups": [7]}', "field groups: a list of objects"),
+        (b'{"schema_version": 1, "groups": [{"shards": [7]}]}', "field groups: a list of objects"),
+        (b'{"schema_version": 1, "groups": [{}]}', "field shards: missing"),
+        (b"\xff\xfe\x00binary", "not UTF-8 text"),
+    ],
+    ids=["empty", "cut", "list", "number", "object", "fields", "groups", "group", "shard", "shards", "binary"],
 )
-def test_what_is_no_manifest_is_refused_by_name(folder, data):
-    (folder / records_folder.MANIFEST).write_bytes(data)
-    with pytest.raises(ValueError, match=r"manifest\.json: not a manifest of this project"):
+def test_what_is_no_manifest_is_refused_by_name(folder, data, reason):
+    path = folder / records_folder.MANIFEST
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"manifest\.json: not a manifest of this project \({reason}") as error:
         records_folder.load_manifest(folder)
+    assert "\n" not in str(error.value) and str(error.value).count(str(path)) == 1
 
 
 def test_unknown_and_missing_fields_are_refused(folder):
     data = json.loads((folder / records_folder.MANIFEST).read_text())
-    for wrong in (data | {"colour": 1}, {name: value for name, value in data.items() if name != "fps"}):
-        (folder / records_folder.MANIFEST).write_text(json.dumps(wrong))
-        with pytest.raises(ValueError, match="not a manifest of this project"):
+    without_fps = {name: value for name, value in data.items() if name != "fps"}
+    group = data["groups"][0]
+    wrong = {
+        "field colour: unknown": data | {"colour": 1},
+        "field fps: missing": without_fps,
+        "field light: unknown": data | {"groups": [group | {"light": 1}]},
+        "field sha256: missing": data | {"groups": [group | {"shards": [{"file": "a", "records": 1, "bytes": 2}]}]},
+    }
+    for reason, content in wrong.items():
+        (folder / records_folder.MANIFEST).write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=f"not a manifest of this project .*{reason}"):
             records_folder.load_manifest(folder)
 
 
 def test_another_table_is_no_index(folder):
     (folder / records_folder.INDEX).write_text("key,frame\npose1/S0/right/00000000,0\n")
-    with pytest.raises(ValueError, match=r"index\.csv: columns \('key', 'frame'\), expected"):
+    with pytest.raises(ValueError, match=r"index\.csv: columns key,shard,.*,labelled expected, found: key,frame"):
         records_folder.read_index(folder)
 
 
 def test_an_index_cut_short_is_refused(folder):
     whole = (folder / records_folder.INDEX).read_text()
     (folder / records_folder.INDEX).write_text(whole[: whole.rindex(",right")])
-    with pytest.raises(ValueError, match=r"index\.csv"):
+    with pytest.raises(ValueError, match=r"index\.csv: line 6: 8 cells expected, found 4"):
         records_folder.read_index(folder)
+    (folder / records_folder.INDEX).write_text(whole.replace(",9,", ",9.5,"))
+    with pytest.raises(ValueError, match=r"index\.csv: record pose1/S10/right/00000009: frame '9.5'"):
+        records_folder.read_index(folder)
+
+
+def test_open_records_reads_the_index_once_and_only_when_asked(folder):
+    found = records_folder.open_records(folder)
+    assert found.folder == folder and found.manifest == records_folder.load_manifest(folder)
+    expected = records_folder.read_index(folder)
+    assert found.index == expected and found.index is found.index
+    (folder / records_folder.INDEX).unlink()
+    with pytest.raises(ValueError, match=r"index\.csv: missing"):
+        records_folder.open_records(folder)
 
 
 def test_a_write_that_fails_leaves_the_old_files(folder):
@@ -271,13 +314,3 @@ def test_the_manifest_is_written_last(folder, monkeypatch):
     records_folder.write_manifest(folder, found, index)
     assert replaced == [(True, records_folder.INDEX), (True, records_folder.MANIFEST)]
     assert records_folder.load_manifest(folder) == found and not list(folder.glob("*.partial"))
-
-
-def test_write_text_replaces_whole_files(tmp_path):
-    path = tmp_path / "a.txt"
-    atomic.write_text(path, "before")
-    with pytest.raises(TypeError):
-        atomic.write_text(path, b"bytes are no text")
-    assert path.read_text() == "before"
-    atomic.write_text(path, "später")
-    assert path.read_bytes() == "später".encode()
