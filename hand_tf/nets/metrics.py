@@ -33,16 +33,24 @@ def mpjpe(pose_true: Tensor, pose_pred: Tensor, weights: Tensor | None = None) -
     return _mean_distance(true, pred, weights)
 
 
-def n_mpjpe(pose_true: Tensor, pose_pred: Tensor, weights: Tensor | None = None) -> Tensor:
-    """MPJPE after the best scale: poses [batch, 21, 3] in mm, weights [batch, 21] -> [batch] in mm.
+def best_scale(pose_true: Tensor, pose_pred: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The scale of N-MPJPE, one per sample: poses [batch, 21, 3] in mm, weights [batch, 21] -> [batch].
 
     Without the max, a pose inverted through its root would score 0 mm. A prediction without extent gets the scale 0.
-    (Rhodin, Salzmann, Fua, ECCV 2018, call the metric N-MPJPE.)
     """
     true, pred, weights = _prepare(pose_true, pose_pred, weights)
     agreement = ops.sum(weights[..., None] * pred * true, axis=(1, 2))
     extent = ops.sum(weights[..., None] * pred * pred, axis=(1, 2))
-    scale = ops.maximum(ops.divide_no_nan(agreement, extent), 0.0)
+    return ops.maximum(ops.divide_no_nan(agreement, extent), 0.0)
+
+
+def n_mpjpe(pose_true: Tensor, pose_pred: Tensor, weights: Tensor | None = None) -> Tensor:
+    """MPJPE after the best scale: poses [batch, 21, 3] in mm, weights [batch, 21] -> [batch] in mm.
+
+    The metric is that of Rhodin, Salzmann, Fua, ECCV 2018.
+    """
+    scale = best_scale(pose_true, pose_pred, weights)
+    true, pred, weights = _prepare(pose_true, pose_pred, weights)
     return _mean_distance(true, scale[:, None, None] * pred, weights)
 
 

@@ -158,17 +158,10 @@ def measure(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray, subjec
     }
 
 
-def best_scale(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The scales [n] at which N-MPJPE compares; see `metrics`. Poses [n, 21, 3] mm about their wrists."""
-    g, p = (np.where(weights[..., None] > 0, pose, 0.0).astype(float) for pose in (true, predicted))
-    extent = (p * p).sum((1, 2))
-    return np.maximum((p * g).sum((1, 2)), 0) / np.where(extent > 0, extent, 1)
-
-
 def joint_errors(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Distances [n, 21] mm per joint: of the pose as it is (`mpjpe`) and at the scale of N-MPJPE (`n_mpjpe`)."""
     true, predicted = (pose - pose[:, [skeleton.ROOT]] for pose in (true, predicted))
-    scaled = best_scale(true, predicted, weights)[:, None, None] * predicted
+    scaled = _in_chunks(metrics.best_scale, true, predicted, weights)[:, None, None] * predicted
     return {name: np.linalg.norm(pose - true, axis=-1) for name, pose in (("n_mpjpe", scaled), ("mpjpe", predicted))}
 
 

@@ -50,7 +50,7 @@ def _cells(batch, estimator):
     true, weights = batch["pose"], batch["pose_weight"]
     poses = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
     errors = np.asarray(metrics.n_mpjpe(true, poses, weights))
-    poses = evaluation.best_scale(true, poses, weights)[:, None, None] * poses
+    poses = np.asarray(metrics.best_scale(true, poses, weights))[:, None, None] * poses
     cells = []
     for i, (pose, error) in enumerate(zip(poses, errors, strict=True)):
         crop = {name: value[i] for name, value in batch.items()}

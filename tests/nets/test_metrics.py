@@ -56,10 +56,16 @@ def test_n_mpjpe_against_a_search_for_the_least_squares_scale():
         expected = masked_mean(np.linalg.norm(best - g, axis=-1), w)
         found = numpy_of(metrics.n_mpjpe(true, pred, weights))[sample]
         np.testing.assert_allclose(found, expected, rtol=1e-4)
+        found = numpy_of(metrics.best_scale(true, pred, weights))[sample]
+        np.testing.assert_allclose(found, scales[energy.argmin()], rtol=1e-4)
 
 
 def test_n_mpjpe_forgives_scale_but_not_inversion():
     true = poses()
+    shifted = 4 * true + np.array([100, 200, 300])
+    np.testing.assert_allclose(metrics.best_scale(true, shifted), np.full(4, 0.25), rtol=1e-5)
+    for useless in (-true, 0 * true):
+        np.testing.assert_array_equal(metrics.best_scale(true, useless), np.zeros(4))
     np.testing.assert_allclose(metrics.n_mpjpe(true, 3.3 * true), np.zeros(4), atol=1e-3)
     np.testing.assert_allclose(metrics.mpjpe(true, 2 * true), np.linalg.norm(true, axis=-1).mean(-1), rtol=1e-4)
     size = np.linalg.norm(true, axis=-1).mean(-1)
