@@ -46,7 +46,7 @@ def dump(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("dump")
     settings = {"frames": 10, "fps": FPS, "num_cameras": 3, "width": 96, "height": 96, "hands": "both"}
-    dump.write(folder, capture.plan(subjects=6, seed=3, **settings), dump.Options(jpeg_quality=95))
+    dump.write(folder, capture.plan(subjects=6, seed=3, **settings), dump.DumpSettings(jpeg_quality=95))
     return folder
 
 

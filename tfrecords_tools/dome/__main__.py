@@ -1,133 +1,225 @@
-"""A synthetic multi-view capture of hands: a dump in CMU Panoptic Studio's layout, or records at once.
+"""Renders a synthetic multi-view capture of hands: a dump in the layout of CMU Panoptic Studio, or records directly.
 
     python -m tfrecords_tools.dome --output=data/dome --frames=400             a dump, for tfrecords_tools.build
     python -m tfrecords_tools.dome --records=data/records --frames=400         records, for hand_tf.train
-    python -m tfrecords_tools.dome --dry_run --rig=panoptic31 --frames=4000    what it would take
+    python -m tfrecords_tools.dome --dry_run --rig=panoptic31 --frames=4000    an estimate of size and time
 
---rig=ring8 is a ring of eight cameras, panoptic31 a dome with Panoptic's statistics, and --calibration=FILE any rig
-whose calibration is at hand. A run that was stopped continues when started again with the same flags.
+The cameras are a ring of eight (--rig=ring8), a dome with the statistics of Panoptic's (--rig=panoptic31), or those of
+any calibration file (--calibration=FILE). A stopped run continues when started again with the same flags.
 """
 
 import dataclasses
 import os
 import pathlib
-import sys
 import time
 
-from absl import flags
-
 from hand_tf.core import command_line
+from hand_tf.core.command_line import SettingError, setting
 from tfrecords_tools.dome import capture, dump, estimate, records
+from tfrecords_tools.dome.capture import CaptureSequence
+from tfrecords_tools.dome.dump import DumpSettings
+from tfrecords_tools.dome.studio.rig import RIGS
+from tfrecords_tools.records.settings import RecordsSettings
 
-FLAGS = flags.FlagValues()
-_define = {"flag_values": FLAGS}
-flags.DEFINE_string("output", None, "Folder that receives a dump: sequences and subjects.csv.", **_define)
-flags.DEFINE_string("records", None, "Folder that receives records instead, without a dump in between.", **_define)
-flags.DEFINE_bool("dry_run", False, "Only say how many, how large and how long.", **_define)
-flags.DEFINE_integer("subjects", 11, "People: S0, S1, ...", lower_bound=1, **_define)
-flags.DEFINE_integer("frames", 400, "Instants per subject.", lower_bound=1, **_define)
-flags.DEFINE_float("fps", 29.97, "Instants per second of motion.", lower_bound=0.1, **_define)
-flags.DEFINE_enum("hands", "right", ["right", "both"], "The right hand, or the left one too.", **_define)
-flags.DEFINE_enum("rig", "ring8", ["ring8", "panoptic31"], "Which cameras.", **_define)
-flags.DEFINE_string("calibration", "", "A calibration file in Panoptic's format: its cameras instead.", **_define)
-flags.DEFINE_integer("num_cameras", 0, "As many of the rig's cameras; 0: all.", lower_bound=0, **_define)
-flags.DEFINE_string("image_size", "256", "Size of the pictures, px: WIDTHxHEIGHT, or one number.", **_define)
-flags.DEFINE_float(
-    "reach", 0.0, "mm either way that a picture shows at the centre; 0: 245, both hands 370.", lower_bound=0, **_define
-)
-flags.DEFINE_bool("distractor", True, "The rest of the person: moves behind the hand, and in front of it.", **_define)
-flags.DEFINE_integer("clutter", 8, "Things that stand in the room.", lower_bound=0, **_define)
-flags.DEFINE_enum("format", "images", ["images", "videos"], "Of a dump: JPEG files, or one mp4 a camera.", **_define)
-flags.DEFINE_bool("ground_truth", False, "With a dump of images: masks and empty scenes too, for tests.", **_define)
-flags.DEFINE_integer(
-    "jpeg_quality", None, "Of a dump's pictures (default: each camera's own) or of crops (95).", 1, 100, **_define
-)
-flags.DEFINE_integer("crop_size", 128, "Of records: side of a crop, px.", lower_bound=16, **_define)
-flags.DEFINE_float("margin", 1.3, "Of records: side of a crop over twice the hand's radius.", 1.05, **_define)
-flags.DEFINE_integer("min_views", 2, "Of records: leave out instants that fewer cameras see.", 2, **_define)
-flags.DEFINE_integer("records_per_shard", 1000, "Of records: at most.", lower_bound=1, **_define)
-flags.DEFINE_integer("seed", 0, "Decides people, motion, cameras, rooms and noise.", lower_bound=0, **_define)
-flags.DEFINE_integer("workers", os.cpu_count(), "Processes; does not change the output.", lower_bound=1, **_define)
+_WHAT, _PEOPLE, _CAMERAS = "What to write", "People and motion", "Cameras and room"
+_DUMP, _RECORDS, _RUN = "Dump (with --output)", "Records (with --records)", "Run"
 
 
-def _parse_size(text):
-    """(width, height) from `256` or `1920x1080`. Raises ValueError otherwise."""
-    parts = text.lower().split("x")
-    if not all(part.isdecimal() for part in parts) or len(parts) > 2:
-        raise ValueError(f"--image_size={text}: expected WIDTHxHEIGHT in px, such as 1920x1080, or one number")
-    width, height = int(parts[0]), int(parts[-1])
-    if min(width, height) < 32:
-        raise ValueError(f"--image_size={text}: at least 32 px expected")
-    return width, height
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DomeSettings:
+    """The flags of the command.
 
+    Those that have an effect in one mode only are None unless they are given, so that they can be refused in another
+    mode. Their defaults are those of `CaptureSequence`, `DumpSettings` and `RecordsSettings`.
+    """
 
-# Flags that say nothing in the other mode, and what goes with them.
-_ONLY = (
-    ("--output", ("format", "ground_truth"), lambda: not FLAGS.records),
-    ("--records", ("crop_size", "margin", "min_views", "records_per_shard"), lambda: not FLAGS.output),
-    ("--format=images", ("ground_truth", "jpeg_quality"), lambda: FLAGS.format == "images"),
-    ("a rig of our own, not --calibration", ("rig", "reach"), lambda: not FLAGS.calibration),
-)
+    output: str = setting("Folder to write a dump to: sequences and subjects.csv.", "", section=_WHAT)
+    records: str = setting("Folder to write records to directly, without a dump.", "", section=_WHAT)
+    dry_run: bool = setting("Write nothing, only estimate number, size and time.", False, section=_WHAT)
+    subjects: int = setting("Number of people: S0, S1, ...", 11, section=_PEOPLE, low=1)
+    frames: int = setting("Instants per subject.", CaptureSequence.frames, section=_PEOPLE, low=1)
+    fps: float = setting("Instants per second.", CaptureSequence.fps, section=_PEOPLE, low=0.1)
+    hands: str = setting(
+        "Only right hands, or both.", CaptureSequence.hands, section=_PEOPLE, choices=("right", "both")
+    )
+    distractor: bool = setting(
+        "Show the rest of the person, who moves behind the hand and in front of it.",
+        CaptureSequence.distractor,
+        section=_PEOPLE,
+    )
+    rig: str | None = setting(
+        f"Arrangement of the cameras (default: {CaptureSequence.rig}).", None, section=_CAMERAS, choices=RIGS
+    )
+    calibration: str = setting(
+        "Calibration file in Panoptic's format whose cameras are used instead of a rig.", "", section=_CAMERAS
+    )
+    num_cameras: int = setting(
+        "Use only this many of the cameras; 0 for all.", CaptureSequence.num_cameras, section=_CAMERAS, low=0
+    )
+    image_size: str = setting(
+        "Size of the pictures, px: WIDTHxHEIGHT, or one number for both.",
+        f"{CaptureSequence.width}x{CaptureSequence.height}",
+        section=_CAMERAS,
+    )
+    reach: float | None = setting(
+        "Half of what the shorter side of a picture shows at the centre, mm. "
+        "0, the default, means {right:g} for right hands and {both:g} for both.".format(**capture.REACH),
+        None,
+        section=_CAMERAS,
+        low=0,
+    )
+    clutter: int = setting("Number of objects in the room.", CaptureSequence.clutter, section=_CAMERAS, low=0)
+    format: str | None = setting(
+        f"JPEG files, or one mp4 per camera (default: {DumpSettings.format}).",
+        None,
+        section=_DUMP,
+        choices=("images", "videos"),
+    )
+    ground_truth: bool = setting(
+        "Also write masks of the hands and the empty scenes, for tests (images only).",
+        DumpSettings.ground_truth,
+        section=_DUMP,
+    )
+    jpeg_quality: int | None = setting(
+        f"Of the images of a dump (default: differs between cameras), or of crops (default: "
+        f"{RecordsSettings.jpeg_quality}, but not above that of the camera).",
+        None,
+        section="Dump or records",
+        low=1,
+        high=100,
+    )
+    crop_size: int | None = setting(
+        f"Side of a crop, px (default: {RecordsSettings.crop_size}).", None, section=_RECORDS, low=16
+    )
+    margin: float | None = setting(
+        f"Side of a crop divided by the diameter of the hand (default: {RecordsSettings.margin}).",
+        None,
+        section=_RECORDS,
+        low=1.05,
+    )
+    min_views: int | None = setting(
+        f"Leave out instants that fewer cameras see (default: {RecordsSettings.min_views}).",
+        None,
+        section=_RECORDS,
+        low=2,
+    )
+    records_per_shard: int | None = setting(
+        f"Largest number of records in one shard (default: {RecordsSettings.records_per_shard}).",
+        None,
+        section=_RECORDS,
+        low=1,
+    )
+    seed: int = setting(
+        "Decides people, motion, cameras, rooms, noise and the order of records.",
+        CaptureSequence.seed,
+        section=_RUN,
+        low=0,
+    )
+    workers: int = setting(
+        "Number of processes; 0 for one per core. The output does not depend on it.", 0, section=_RUN, low=0
+    )
 
+    def __post_init__(self) -> None:
+        command_line.check(self)
+        if bool(self.output) + bool(self.records) != 1 and not self.dry_run:
+            raise SettingError("one of --output=FOLDER (a dump) and --records=FOLDER is needed")
+        if self.records:
+            self._refuse(("format", "ground_truth"), "--output")
+        if self.output:
+            self._refuse(("crop_size", "margin", "min_views", "records_per_shard"), "--records")
+        if self.format == "videos":
+            self._refuse(("ground_truth", "jpeg_quality"), "--format=images")
+        if self.calibration:
+            self._refuse(("rig", "reach"), "a rig of the dome, not with --calibration")
+        _ = self.picture_size  # checks --image_size
 
-def _check_flags():
-    """Raises ValueError for a flag that would have no effect."""
-    for mode, names, holds in _ONLY:
+    def _refuse(self, names, mode):
+        """Raises SettingError if one of these flags was given: it would have no effect outside of `mode`."""
         for name in names:
-            if FLAGS[name].present and not holds():
-                raise ValueError(f"--{name} goes with {mode}")
+            value = getattr(self, name)
+            if value is not None and value is not False:
+                raise SettingError(f"--{name} goes with {mode}")
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Width and height, px, that `image_size` stands for. Raises SettingError if it is not a size."""
+        parts = self.image_size.lower().split("x")
+        if not all(part.isdecimal() for part in parts) or len(parts) > 2:
+            expected = "expected WIDTHxHEIGHT in px, such as 1920x1080, or one number"
+            raise SettingError(f"--image_size={self.image_size}: {expected}")
+        width, height = int(parts[0]), int(parts[-1])
+        if min(width, height) < 32:
+            raise SettingError(f"--image_size={self.image_size}: at least 32 px expected")
+        return width, height
+
+    @property
+    def processes(self) -> int:
+        """The number of processes that `workers` stands for."""
+        return self.workers or os.cpu_count()
 
 
-def _sequences():
-    width, height = _parse_size(FLAGS.image_size)
-    names = {field.name for field in dataclasses.fields(capture.Sequence)} & set(FLAGS)
-    return capture.plan(**{name: FLAGS[name].value for name in names}, width=width, height=height)
+def _plan(settings):
+    """The sequences of the capture."""
+    width, height = settings.picture_size
+    return capture.plan(
+        subjects=settings.subjects,
+        frames=settings.frames,
+        fps=settings.fps,
+        rig=settings.rig or CaptureSequence.rig,
+        calibration=settings.calibration,
+        num_cameras=settings.num_cameras,
+        width=width,
+        height=height,
+        reach=settings.reach or CaptureSequence.reach,
+        hands=settings.hands,
+        distractor=settings.distractor,
+        clutter=settings.clutter,
+        seed=settings.seed,
+    )
 
 
-def _dump_options():
-    return dump.Options(FLAGS.format, FLAGS.jpeg_quality or 0, FLAGS.ground_truth)
+def _given(settings, settings_class):
+    """The values of those fields of `settings_class` that are flags of this command and were given."""
+    names = {field.name for field in dataclasses.fields(settings_class)} & vars(settings).keys()
+    return {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
 
 
-def _record_options():
-    values = {
-        field.name: FLAGS[field.name].value for field in dataclasses.fields(records.Options) if field.name in FLAGS
-    }
-    quality = FLAGS.jpeg_quality or records.Options.jpeg_quality
-    return records.Options(**values | {"output": pathlib.Path(FLAGS.records or "."), "jpeg_quality": quality})
+def _dump_settings(settings):
+    return DumpSettings(**_given(settings, DumpSettings))
 
 
-def _write_dump(sequences):
-    start = time.monotonic()
-    images = dump.write(FLAGS.output, sequences, _dump_options(), FLAGS.workers, progress=True)
+def _records_settings(settings):
+    return RecordsSettings(**_given(settings, RecordsSettings) | {"output": pathlib.Path(settings.records or ".")})
+
+
+def _write_dump(sequences, settings):
+    output, start = settings.output, time.monotonic()
+    images = dump.write(output, sequences, _dump_settings(settings), settings.processes, progress=True)
     seconds = time.monotonic() - start
-    size = sum(path.stat().st_size for path in pathlib.Path(FLAGS.output).rglob("*") if path.is_file())
-    print(f"{images} images in {seconds:.1f} s ({images / seconds:.0f} images/s); {FLAGS.output}: {size / 1e6:.0f} MB")
-    seed = f" --seed={FLAGS.seed}" if FLAGS.seed else ""
-    print(f"next: python -m tfrecords_tools.build --input={FLAGS.output} --output=RECORDS --fps={FLAGS.fps:g}{seed}")
+    size = sum(path.stat().st_size for path in pathlib.Path(output).rglob("*") if path.is_file())
+    print(f"{images} images in {seconds:.1f} s ({images / seconds:.0f} images/s); {output}: {size / 1e6:.0f} MB")
+    seed = f" --seed={settings.seed}" if settings.seed else ""
+    print(f"next: python -m tfrecords_tools.build --input={output} --output=RECORDS --fps={settings.fps:g}{seed}")
 
 
-def _write_records(sequences):
-    from tfrecords_tools.records import shards  # brings TensorFlow
+def _write_records(sequences, settings):
+    from tfrecords_tools.records import shards  # imports TensorFlow
 
-    shards.print_report(records.write(sequences, _record_options(), FLAGS.workers), FLAGS.records)
+    report = records.write(sequences, _records_settings(settings), settings.processes)
+    shards.print_report(report, settings.records)
 
 
-def main(arguments):
-    """The command."""
-    if arguments:
-        raise ValueError(f"unexpected argument {arguments[0]!r}: folders are given by --output or --records")
-    if bool(FLAGS.output) + bool(FLAGS.records) != 1 and not FLAGS.dry_run:
-        raise ValueError("one of --output=FOLDER (a dump) and --records=FOLDER is needed")
-    _check_flags()
-    sequences = _sequences()
-    if FLAGS.dry_run:
-        options = _record_options() if FLAGS.records else _dump_options()
-        print(estimate.describe(sequences, options, FLAGS.workers))
-    elif FLAGS.records:
-        _write_records(sequences)
+def main(settings: DomeSettings) -> None:
+    """Renders the capture, or describes what rendering it would take."""
+    sequences = _plan(settings)
+    if settings.dry_run:
+        files = _records_settings(settings) if settings.records else _dump_settings(settings)
+        print(estimate.describe(sequences, files, settings.processes))
+    elif settings.records:
+        _write_records(sequences, settings)
     else:
-        _write_dump(sequences)
+        _write_dump(sequences, settings)
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.old_run(main, FLAGS))
+    command_line.execute(main)

@@ -1,48 +1,67 @@
-"""A capture: which sequences there are, and what is where at every instant.
+"""A capture: its sequences, and where everything is at every instant.
 
-A sequence is a rig, a room, a light, and subjects who follow one another for `frames` instants each:
+A sequence has a rig, a room, a light, and subjects who follow one another for `frames` instants each:
 
-    frame = FIRST_FRAME + order * frames + step,   time = step / fps
+    frame number = FIRST_FRAME + order * frames + step,   time = step / fps
 
-Everything is a pure function of the `Sequence`, whoever asks and in whatever order.
+Everything is a pure function of the `CaptureSequence`, so any process may compute any part of it in any order.
 """
 
 import collections
 import dataclasses
 import functools
-import hashlib
 import itertools
 import json
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from hand_tf.core import geometry, skeleton
-from tfrecords_tools.dome import random_keys
+from hand_tf.core import atomic, geometry, skeleton
 from tfrecords_tools.dome.person import body, contact, hand, motion, people
+from tfrecords_tools.dome.random_keys import RandomKey
 from tfrecords_tools.dome.studio import render, rig, room, scenes
 
-# Like the paper's three Panoptic sequences: S0..S4 and S5..S8 to train on, S9 and S10 to test on; then more.
+# As in the paper's three Panoptic sequences: S0..S4 and S5..S8 for training, S9 and S10 for testing; then more.
 SEQUENCES = (("dome_pose1", 0, 5), ("dome_pose2", 5, 9), ("dome_pose3", 9, 11))
 _MORE = 8  # subjects of each further sequence
-FIRST_FRAME = 100  # annotations start late, as in Panoptic; a video shows the empty scene before
-SEPARATION = 250.0  # mm between the two hands' places, and more where they would meet:
-CLEARANCE = 150.0  # mm between the middle lines of forearms and hands
-# Half the size in mm that a picture shows at the rig's centre, for pictures that are mostly hand.
+FIRST_FRAME = 100  # as in Panoptic, annotations start late; until then a video shows the empty scene
+SEPARATION = 250.0  # mm between the positions of the two hands, at least
+CLEARANCE = 150.0  # mm between the centre lines of the two forearms and hands, at least
+# Half the size in mm that a picture shows at the rig's centre. The hands fill most of it.
 REACH = {"right": 245.0, "both": 370.0}
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequence:
-    """All that decides what a sequence shows; what a calibration file holds is known by its hash."""
+class CaptureSequence:
+    """All settings that decide what a sequence shows.
+
+    Attributes:
+        name, index: of the sequence.
+        subjects: numbers of its people.
+        frames: instants per subject.
+        fps: instants per second.
+        rig: one of `rig.RIGS`; not used with a calibration.
+        calibration: path of a calibration file, or "". The path is not compared: a file is identified by its hash.
+        calibration_sha256: of that file.
+        num_cameras: 0 for all cameras of the rig.
+        width, height: of the pictures, px.
+        reach: half of what the shorter side of a picture shows at the centre, mm; 0 for the value in REACH.
+        hands: "right" or "both".
+        distractor: whether the rest of the person is shown.
+        clutter: number of objects in the room.
+        seed: of all random numbers.
+    """
 
     name: str
     index: int
-    subjects: tuple
+    subjects: tuple[int, ...]
     frames: int = 400
     fps: float = 29.97
     rig: str = "ring8"
-    calibration: str = dataclasses.field(default="", compare=False)  # where the file lies does not matter
+    calibration: str = dataclasses.field(default="", compare=False)
     calibration_sha256: str = ""
     num_cameras: int = 0
     width: int = 256
@@ -54,47 +73,46 @@ class Sequence:
     seed: int = 0
 
     @property
-    def frame_numbers(self):
+    def frame_numbers(self) -> range:
+        """The frame numbers of all instants."""
         return range(FIRST_FRAME, FIRST_FRAME + self.frames * len(self.subjects))
 
     @property
-    def sides(self):
+    def sides(self) -> tuple[str, ...]:
+        """The sides of the measured hands."""
         return skeleton.SIDES if self.hands == "both" else ("right",)
 
-    def place(self, frame):
-        """(subject number, step in its motion) of a frame number."""
+    def place(self, frame: int) -> tuple[int, int]:
+        """The subject number, and the step within that subject's motion, of a frame number."""
         order, step = divmod(frame - FIRST_FRAME, self.frames)
         return self.subjects[order], step
 
 
-# centre [3] mm, cameras and sensors of a sequence
+# centre [3] mm; list of geometry.Camera; list of rig.Sensor
 Studio = collections.namedtuple("Studio", "centre cameras sensors")
-# One hand of an instant: mesh and joints in the world, mm; elbow [3]
-Hand = collections.namedtuple("Hand", "side vertices normals triangles colours joints elbow")
-# An instant: lit mesh of everything that moves, the hands, and how many of the mesh's vertices belong to hands (first)
+# One hand at one instant, in the world: vertices [v, 3] mm, unit normals [v, 3], triangles [m, 3], colours [v, 3] (not
+# lit), joints [21, 3] mm, elbow [3] mm
+PosedHand = collections.namedtuple("PosedHand", "side vertices normals triangles colours joints elbow")
+# One instant: the lit mesh of everything that moves; the hands; the number of vertices of hands, which come first
 Instant = collections.namedtuple("Instant", "mesh hands hand_vertices")
 
 
-def _sha256(path):
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-
-
-def settings_of(sequence):
-    """What decides a sequence, as plain JSON values."""
+def settings_of(sequence: CaptureSequence) -> dict[str, Any]:
+    """All that decides a sequence, as plain JSON values."""
     fields = (field.name for field in dataclasses.fields(sequence) if field.compare)
     return json.loads(json.dumps({name: getattr(sequence, name) for name in fields}))
 
 
-def plan(*, subjects, **settings):
-    """The `Sequence`s of a capture of `subjects` people; further `settings` are fields of `Sequence`.
+def plan(*, subjects: int, **settings: Any) -> list[CaptureSequence]:
+    """The sequences of a capture of `subjects` people; `settings` are further fields of `CaptureSequence`.
 
-    Raises ValueError or FileNotFoundError for a calibration file that cannot be used.
+    Raises FileNotFoundError if there is no such calibration file.
     """
     if settings.get("calibration"):
         path = pathlib.Path(settings["calibration"]).resolve()
         if not path.is_file():
             raise FileNotFoundError(f"{settings['calibration']}: no such calibration file")
-        settings |= {"calibration": str(path), "calibration_sha256": _sha256(path)}
+        settings |= {"calibration": str(path), "calibration_sha256": atomic.sha256(path)}
     ranges = list(SEQUENCES)
     while ranges[-1][2] < subjects:
         ranges.append((f"dome_more{len(ranges) - 2}", ranges[-1][2], ranges[-1][2] + _MORE))
@@ -102,17 +120,17 @@ def plan(*, subjects, **settings):
     for index, (name, first, stop) in enumerate(ranges):
         members = tuple(range(first, min(stop, subjects)))
         if members:
-            sequences.append(Sequence(name, index, members, **settings))
+            sequences.append(CaptureSequence(name, index, members, **settings))
     return sequences
 
 
 @functools.lru_cache(maxsize=8)
-def studio(sequence):
-    """The `Studio` of a sequence: cheap, its pictures are not.
+def studio(sequence: CaptureSequence) -> Studio:
+    """Cameras and sensors of a sequence. This takes little time, unlike the pictures that they take.
 
-    Raises ValueError if the calibration file is not what it was when the capture was planned.
+    Raises ValueError if a calibration file cannot be used, or has changed since the capture was planned.
     """
-    if sequence.calibration and _sha256(sequence.calibration) != sequence.calibration_sha256:
+    if sequence.calibration and atomic.sha256(sequence.calibration) != sequence.calibration_sha256:
         raise ValueError(f"{sequence.calibration}: changed while it was in use")
     centre, cameras = rig.make_cameras(
         sequence.rig,
@@ -123,69 +141,71 @@ def studio(sequence):
         sequence.num_cameras,
         sequence.calibration or None,
     )
-    sensors = rig.make_sensors(sequence.seed, sequence.index, len(cameras))
-    return Studio(centre, cameras, sensors)
+    return Studio(centre, cameras, rig.make_sensors(sequence.seed, sequence.index, len(cameras)))
 
 
 @functools.lru_cache(maxsize=2)
 def _room(sequence):
-    centre, cameras, *_ = studio(sequence)
+    centre, cameras, _ = studio(sequence)
     return room.make_room(sequence.seed, sequence.index, centre, sequence.clutter, cameras)
 
 
 @functools.lru_cache(maxsize=8)
-def light(sequence):
-    """The `render.Light` of a sequence: its key comes from the room's first lamp."""
+def light(sequence: CaptureSequence) -> render.Light:
+    """The light of a sequence. Its key comes from the first lamp of the room."""
     return render.make_light(_room(sequence).lamps[0, :3])
 
 
-def make_view(sequence, node):
-    """The `scenes.View` of camera number `node`: takes seconds for large pictures."""
-    cameras, sensors = studio(sequence).cameras, studio(sequence).sensors
-    return scenes.make(
-        _room(sequence),
-        cameras[node],
-        sensors[node],
-        [sequence.seed, random_keys.Salt.VIEW_NOISE, sequence.index, node],
-    )
+def make_view(sequence: CaptureSequence, node: int) -> scenes.View:
+    """The view of camera number `node`. This takes seconds for large pictures."""
+    _, cameras, sensors = studio(sequence)
+    key = [sequence.seed, RandomKey.VIEW_NOISE, sequence.index, node]
+    return scenes.make(_room(sequence), cameras[node], sensors[node], key)
 
 
-def write_scene(sequence, node, folder):
-    """Makes the view of camera number `node` and saves it in `folder`, for all processes that draw into it."""
+def write_scene(sequence: CaptureSequence, node: int, folder: str | os.PathLike) -> None:
+    """Makes the view of camera number `node` and saves it in `folder` for all processes that draw pictures."""
     scenes.save(make_view(sequence, node), folder)
 
 
 @functools.lru_cache(maxsize=128)
-def load_view(sequence, node, folder):
-    """The view that `write_scene` left in `folder`."""
-    return scenes.load(folder, studio(sequence).cameras[node], studio(sequence).sensors[node])
+def load_view(sequence: CaptureSequence, node: int, folder: str | os.PathLike) -> scenes.View:
+    """The view that `write_scene` saved in `folder`."""
+    _, cameras, sensors = studio(sequence)
+    return scenes.load(folder, cameras[node], sensors[node])
+
+
+def shown_by(joints: np.ndarray, cameras: Sequence[geometry.Camera]) -> np.ndarray:
+    """Which of `joints` [21, 3] mm lie in the frame of which camera, [cameras, 21] bool."""
+    return np.stack([geometry.inside(geometry.project(joints, camera), camera) for camera in cameras])
 
 
 @functools.lru_cache(maxsize=16)
-def person_of(seed, index):
+def person_of(seed: int, index: int) -> body.Person:
+    """`body.make_person`, cached."""
     return body.make_person(seed, index)
 
 
-def _turned(points, moves, side):
-    """`points` [frames, k, 3] of the hand frame as a hand in motion has them, mirrored if left, before it is placed."""
+def _about_origin(points, moves, side):
+    """`points` [frames, k, 3] of the hand frame, moved by the motion `moves` about the origin, mirrored if left."""
     points = np.einsum("nij,nkj->nki", moves.R, points) + moves.t[:, None]
     return points @ skeleton.MIRROR if side == "left" else points
 
 
-def _middle_line(sequence, number, side, moves):
-    """Elbow, wrist and middle finger tip [frames, 3, 3] of one hand, mirrored if left, before it is placed."""
+def _centre_line(sequence, number, side, moves):
+    """Elbow, wrist and tip of the middle finger [frames, 3, 3] mm of a hand that moves about the origin."""
     traits = people.traits(sequence.seed, number)
     local, bones = hand.forward(traits.bases, traits.lengths, moves.angles)
     elbow = -hand.forearm_length(traits) * bones[:, hand.FOREARM, :, 1]
     line = np.stack([elbow, local[:, skeleton.ROOT], local[:, skeleton.FINGERS["middle"][-1]]], 1)
-    return _turned(line, moves, side)
+    return _about_origin(line, moves, side)
 
 
 def _keep_apart(lines, right):
-    """How far to the person's right [frames] mm the right hand goes, and the left one to the left, to leave room.
+    """How far [frames] mm the right hand moves to the person's right, and the left hand to the left, to keep apart.
 
-    `lines` are the middle lines [frames, 3, 3] of the left and the right hand, `right` [frames, 3] points to the right.
-    Pointwise in time and continuous, since distances are.
+    `lines` are the centre lines [frames, 3, 3] mm of the left and the right hand, `right` [frames, 3] is the unit
+    vector to the person's right. Each frame is computed by itself; the result is continuous because distances are.
     """
     apart = np.full(len(right), SEPARATION / 2)
     for _ in range(6):
@@ -199,11 +219,11 @@ def _keep_apart(lines, right):
     return apart
 
 
-@functools.lru_cache(maxsize=4)  # a few: each holds a subject's whole motion
-def motions(sequence, number):
-    """{side: (motion, place [frames, 3] mm)} of subject `number`.
+@functools.lru_cache(maxsize=4)  # few, because each holds the whole motion of a subject
+def motions(sequence: CaptureSequence, number: int) -> dict[str, tuple[motion.Motion, np.ndarray]]:
+    """The motion of each hand of subject `number`, and where it takes place: {side: (motion, place [frames, 3] mm)}.
 
-    The motion is a right hand's about the origin; a left one is mirrored (`skeleton.MIRROR`) and then placed.
+    The motion is that of a right hand about the origin. A left hand is mirrored (`skeleton.MIRROR`), then placed.
     """
     times = np.arange(sequence.frames) / sequence.fps
     moves = {side: motion.motion(sequence.seed, number, side, times) for side in sequence.sides}
@@ -211,19 +231,24 @@ def motions(sequence, number):
     if len(moves) == 2:
         heading = np.deg2rad(moves["right"].heading)
         right = np.stack([np.sin(heading), np.zeros_like(heading), -np.cos(heading)], 1)
-        lines = [_middle_line(sequence, number, side, moves[side]) for side in ("left", "right")]
+        lines = [_centre_line(sequence, number, side, moves[side]) for side in ("left", "right")]
         shift = _keep_apart(lines, right)[:, None] * right
         places = {side: places[side] + (shift if side == "right" else -shift) for side in places}
     return {side: (moves[side], places[side]) for side in sequence.sides}
 
 
 @functools.lru_cache(maxsize=4)
-def joints_of(sequence, number, side):
-    """Joints [frames, 21, 3] mm in the world of one hand of subject `number`."""
+def joints_of(sequence: CaptureSequence, number: int, side: str) -> np.ndarray:
+    """Joints [frames, 21, 3] mm of one hand of subject `number`, in the world."""
     traits = people.traits(sequence.seed, number)
     moves, place = motions(sequence, number)[side]
     local, _ = hand.forward(traits.bases, traits.lengths, moves.angles)
-    return _turned(local, moves, side) + place[:, None]
+    return _about_origin(local, moves, side) + place[:, None]
+
+
+def rounded(joints: np.ndarray) -> np.ndarray:
+    """`joints` [..., 3] mm with the precision of a hand file: centimetres with five decimals."""
+    return np.round(np.asarray(joints) / 10, 5) * 10
 
 
 def _hand_at(sequence, number, side, step):
@@ -232,21 +257,21 @@ def _hand_at(sequence, number, side, step):
     pose = moves.angles[step], moves.R[step], moves.t[step]
     vertices, normals, _ = hand.pose_mesh(subject, *pose)
     elbow, triangles = hand.elbow(subject.traits, *pose), subject.triangles
-    if side == "left":  # a mirrored right hand; mirroring turns triangles inside out
+    if side == "left":  # mirroring turns triangles inside out, so their vertices are reversed
         vertices, normals, elbow = (part @ skeleton.MIRROR for part in (vertices, normals, elbow))
         triangles = triangles[:, ::-1]
     joints = joints_of(sequence, number, side)[step]
-    return Hand(side, vertices + place[step], normals, triangles, subject.colours, joints, elbow + place[step])
+    return PosedHand(side, vertices + place[step], normals, triangles, subject.colours, joints, elbow + place[step])
 
 
-def hands_at(sequence, frame):
-    """The `Hand`s of frame number `frame`."""
+def hands_at(sequence: CaptureSequence, frame: int) -> list[PosedHand]:
+    """The measured hands at frame number `frame`."""
     number, step = sequence.place(frame)
     return [_hand_at(sequence, number, side, step) for side in sequence.sides]
 
 
-def person_at(sequence, frame, hands):
-    """The rest of the person of frame number `frame`: a `body.Mesh`, not lit."""
+def person_at(sequence: CaptureSequence, frame: int, hands: Sequence[PosedHand]) -> body.Mesh:
+    """The unlit mesh of the rest of the person to whom `hands` belong, at frame number `frame`."""
     number, step = sequence.place(frame)
     heading = motions(sequence, number)["right"][0].heading[step]
     arms = {each.side: (each.elbow, each.joints[skeleton.ROOT]) for each in hands}
@@ -254,8 +279,8 @@ def person_at(sequence, frame, hands):
     return body.pose(person_of(sequence.seed, number), step / sequence.fps, heading, arms, floor)
 
 
-def instant(sequence, frame):
-    """The `Instant` of frame number `frame`: its mesh is lit, with shadows on the hands."""
+def instant(sequence: CaptureSequence, frame: int) -> Instant:
+    """Everything that moves at frame number `frame`, lit, with shadows on the hands."""
     hands = hands_at(sequence, frame)
     parts = [(each.vertices, each.normals, each.triangles, each.colours) for each in hands]
     count = sum(len(each.vertices) for each in hands)
@@ -268,13 +293,3 @@ def instant(sequence, frame):
     lit = render.shadows(vertices, normals, triangles, light(sequence), slice(0, count))
     lit_colours = render.shade(normals, colours, light(sequence), lit)
     return Instant(render.Mesh(vertices, triangles, lit_colours), hands, count)
-
-
-def rounded(joints):
-    """Joints [..., 3] mm as a hand file holds them: centimetres with five decimals."""
-    return np.round(np.asarray(joints) / 10, 5) * 10
-
-
-def shown_by(joints, cameras):
-    """[cameras, 21] bool: which joints [21, 3] mm lie in the frame of which camera."""
-    return np.stack([geometry.inside(geometry.project(joints, camera), camera) for camera in cameras])

@@ -1,27 +1,28 @@
-"""What the random numbers of the dome are for: `np.random.default_rng([seed, salt, ...])`.
+"""Keys of the dome's random numbers: `np.random.default_rng([seed, RandomKey.USE, ...])`.
 
-Every use has a salt of its own, and keys of the same salt have the same length: NumPy pads short keys with zeros, so
-that [seed, salt] and [seed, salt, 0] would give the same numbers. The numbers say nothing; changing one redraws a use.
+Each use of random numbers has its own key, so that drawing more numbers in one place changes nothing elsewhere. All
+keys of one use have the same length: NumPy pads short keys with zeros, so [seed, USE] and [seed, USE, 0] would give the
+same numbers. The values have no meaning, but a changed value changes everything that its use draws.
 """
 
 import enum
 
 
-class Salt(enum.IntEnum):
-    """Key after (seed, salt)."""
+class RandomKey(enum.IntEnum):
+    """The second integer of a key. Each comment lists the integers that follow it, then what is drawn."""
 
-    CROWD = 101  # (): where the subjects' low-discrepancy sequence starts
+    CROWD = 101  # none: start of the subjects' low-discrepancy sequence
     TRAITS = 102  # subject: sex, proportions, colours, sleeve
     SKIN = 103  # subject: veins, mottling, cloth
     ARM = 202  # subject, left, part: wrist, forearm, their sway, wandering
-    TURN = 203  # subject: which way a person turns, and how fast
-    FACING = 204  # (): where subject 0 faces
-    FINGERS = 205  # subject, left, chunk: shapes and how they follow one another
-    CENTRE = 310  # sequence: where the cameras look
+    TURN = 203  # subject: direction and speed at which the person turns
+    FACING = 204  # none: initial heading of subject 0
+    FINGERS = 205  # subject, left, chunk: hand shapes and the movements between them
+    CENTRE = 310  # sequence: point that the cameras look at
     SENSORS = 311  # sequence: exposure, blur, noise, compression
     RING = 312  # sequence: the cameras of ring8
-    DOME = 313  # (): the cameras of panoptic31
-    SHIFT = 314  # sequence: how far those have moved
-    ROOM = 320  # sequence: walls, lamps, things
+    DOME = 313  # none: the cameras of panoptic31
+    SHIFT = 314  # sequence: small displacements of the cameras of panoptic31
+    ROOM = 320  # sequence: walls, lamps, objects
     BODY = 606  # subject: clothes, hair, slow motion
-    VIEW_NOISE = 707  # sequence, camera: noise of a sensor
+    VIEW_NOISE = 707  # sequence, camera: sensor noise

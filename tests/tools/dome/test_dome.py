@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -20,9 +21,10 @@ from tfrecords_tools import build
 from tfrecords_tools.dome import __main__ as main
 from tfrecords_tools.dome import capture, dump, estimate, records
 from tfrecords_tools.dome.studio import scenes
+from tfrecords_tools.records.settings import RecordsSettings
 
 SETTINGS = dict(frames=3, fps=3.0, num_cameras=2, width=64, height=64, seed=5, clutter=3)
-OPTIONS = dump.Options(jpeg_quality=90, ground_truth=True)
+OPTIONS = dump.DumpSettings(jpeg_quality=90, ground_truth=True)
 
 
 def digest(folder):
@@ -204,9 +206,9 @@ def test_a_full_disk_is_said_and_leaves_no_sequence(tmp_path, form, monkeypatch)
     (sequence,) = capture.plan(subjects=1, **(SETTINGS | {"frames": 2, "width": 128, "height": 128}))
     monkeypatch.setattr(scenes, "_SPARE", 2)  # so that the video is the largest file
     with full_disk.limit(52_000 if form == "videos" else 40_000), pytest.raises(OSError, match="dome_pose1"):
-        dump.write(tmp_path, [sequence], dump.Options(form))
+        dump.write(tmp_path, [sequence], dump.DumpSettings(form))
     assert not (tmp_path / "dome_pose1").exists()
-    assert dump.write(tmp_path, [sequence], dump.Options(form)) > 0
+    assert dump.write(tmp_path, [sequence], dump.DumpSettings(form)) > 0
 
 
 def test_complete_sequences_are_kept_and_other_settings_refused(dumped):
@@ -242,7 +244,7 @@ def test_masks_are_what_the_hand_changes(dumped):
 
 def test_videos_number_frames_like_the_annotations(tmp_path):
     (sequence,) = capture.plan(subjects=1, **(SETTINGS | {"frames": 2, "distractor": False}))
-    dump.write(tmp_path, [sequence], dump.Options("videos"))
+    dump.write(tmp_path, [sequence], dump.DumpSettings("videos"))
     video = cv2.VideoCapture(str(tmp_path / "dome_pose1/hdVideos/hd_00_01.mp4"))
     pictures = []
     while (item := video.read())[0]:
@@ -256,7 +258,7 @@ def test_videos_number_frames_like_the_annotations(tmp_path):
 
 def test_videos_have_even_sizes(tmp_path):
     with pytest.raises(ValueError, match="even width and height"):
-        dump.write(tmp_path, capture.plan(subjects=1, **(SETTINGS | {"width": 65})), dump.Options("videos"))
+        dump.write(tmp_path, capture.plan(subjects=1, **(SETTINGS | {"width": 65})), dump.DumpSettings("videos"))
 
 
 def test_a_calibration_is_known_by_its_content(dumped, tmp_path, monkeypatch):
@@ -292,11 +294,11 @@ def both_ways(tmp_path_factory):
     folder = tmp_path_factory.mktemp("both_ways")
     sequences = [capture.plan(subjects=6, **LONG)[k] for k in (0, 1)]
     sequences[0] = dataclasses.replace(sequences[0], subjects=(0, 1))
-    dump.write(folder / "dump", sequences, dump.Options(jpeg_quality=98), processes=2)
+    dump.write(folder / "dump", sequences, dump.DumpSettings(jpeg_quality=98), processes=2)
     same = dict(crop_size=64, margin=2.0, records_per_shard=7, seed=8)
     options = build.Options((str(folder / "dump"),), folder / "long", fps=2.0, **same)
     build.run(options)
-    records.write(sequences, records.Options(folder / "short", **same), 2)
+    records.write(sequences, RecordsSettings(output=folder / "short", **same), 2)
     return folder, sequences
 
 
@@ -341,7 +343,7 @@ def test_both_ways_show_the_same_pictures(both_ways):
 
 def test_direct_records_do_not_depend_on_workers_or_interruptions(both_ways, tmp_path):
     folder, sequences = both_ways
-    options = records.Options(tmp_path / "again", crop_size=64, margin=2.0, records_per_shard=7, seed=8)
+    options = RecordsSettings(output=tmp_path / "again", crop_size=64, margin=2.0, records_per_shard=7, seed=8)
     records.write(sequences, options, 1)
 
     def shards(output):
@@ -367,8 +369,7 @@ def test_direct_records_do_not_depend_on_workers_or_interruptions(both_ways, tmp
 
 
 def run(*arguments):
-    command_line.reset(main.FLAGS)
-    return command_line.old_run(main.main, main.FLAGS, ["dome", *arguments])
+    return command_line.run(main.main, arguments)
 
 
 def test_the_command_writes_records_that_inspect_accepts(tmp_path, capsys):
@@ -398,7 +399,7 @@ def test_dry_run_is_about_right(tmp_path):
     sequences = capture.plan(subjects=1, **(SETTINGS | {"frames": 24, "width": 96, "height": 96}))
     dump.write(tmp_path, sequences)
     pictures = list(tmp_path.rglob("*.jpg"))
-    size = float(estimate.describe(sequences, dump.Options(), 1).split("(")[1].split(" kB")[0]) * 1e3
+    size = float(estimate.describe(sequences, dump.DumpSettings(), 1).split("(")[1].split(" kB")[0]) * 1e3
     assert size == pytest.approx(np.mean([path.stat().st_size for path in pictures]), rel=0.3)
 
 
@@ -414,7 +415,11 @@ def test_dry_run_is_about_right(tmp_path):
         (["--output=a", "--format=videos", "--jpeg_quality=90"], "--jpeg_quality goes with --format=images"),
         (["--output=a", "--crop_size=64"], "--crop_size goes with --records"),
         (["--records=a", "--ground_truth"], "--ground_truth goes with --output"),
-        (["--output=a", "--calibration=b.json", "--reach=300"], "--reach goes with a rig of our own"),
+        (["--output=a", "--calibration=b.json", "--reach=300"], "--reach goes with a rig of the dome"),
+        # Refused even with the default's value: what has no effect must not look as if it had one.
+        (["--output=a", "--min_views=2"], "--min_views goes with --records"),
+        (["--records=a", "--format=images"], "--format goes with --output"),
+        (["--output=a", "--calibration=b.json", "--rig=ring8"], "--rig goes with a rig of the dome"),
         (["--output=a", "somewhere"], "unexpected argument 'somewhere'"),
     ],
 )
@@ -423,6 +428,19 @@ def test_bad_flags_get_one_clear_line(arguments, message, capsys, tmp_path, monk
     assert run(*arguments) != 0
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_flags_that_are_not_given_leave_the_defaults_alone(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(dump, "write", lambda *arguments, progress: calls.append(arguments) or 1)
+    monkeypatch.setattr(records, "write", lambda *arguments: calls.append(arguments) or {})
+    monkeypatch.setattr("tfrecords_tools.records.shards.print_report", lambda *arguments: None)
+    for arguments in ([f"--output={tmp_path}"], [f"--records={tmp_path}"], [f"--records={tmp_path}", "--margin=2"]):
+        assert run(*arguments) == 0
+    assert calls[0] == (str(tmp_path), capture.plan(subjects=11), dump.DumpSettings(), os.cpu_count())
+    defaults = RecordsSettings(output=tmp_path)
+    assert calls[1] == (capture.plan(subjects=11), defaults, os.cpu_count())
+    assert calls[2][1] == dataclasses.replace(defaults, margin=2.0)
 
 
 def test_a_real_calibration_makes_a_rig(tmp_path, dumped):

@@ -5,8 +5,9 @@ import pathlib
 import numpy as np
 import pytest
 
+from tfrecords_tools.dome import random_keys
 from tfrecords_tools.dome.person import people
-from tfrecords_tools.dome.random_keys import Salt
+from tfrecords_tools.dome.random_keys import RandomKey
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +108,12 @@ def test_traits_are_a_function_of_seed_and_index():
 
 
 def test_every_use_of_random_numbers_has_its_own():
-    assert len({int(salt) for salt in Salt.__members__.values()}) == len(Salt.__members__)
+    assert len({int(key) for key in RandomKey.__members__.values()}) == len(RandomKey.__members__)
     lengths = collections.defaultdict(set)
-    for path in pathlib.Path(people.__file__).parent.glob("*.py"):
+    for path in pathlib.Path(random_keys.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             key = node.elts[1] if isinstance(node, ast.List) and len(node.elts) > 1 else None
-            if isinstance(key, ast.Attribute) and getattr(key.value, "id", None) == "Salt":
+            if isinstance(key, ast.Attribute) and getattr(key.value, "id", None) == "RandomKey":
                 lengths[key.attr].add(len(node.elts))
     assert all(len(found) == 1 for found in lengths.values())
-    used = set(lengths)
-    assert used <= set(Salt.__members__) and len(used) > 12
+    assert set(lengths) == set(RandomKey.__members__)

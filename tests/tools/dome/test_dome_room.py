@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hand_tf.core import geometry
-from tfrecords_tools.dome.studio import clutter, rig, room, texture
+from tfrecords_tools.dome.studio import clutter, rig, room, solids, texture
 
 
 @functools.cache
@@ -91,14 +91,14 @@ def test_depth_is_the_nearest_surface():
         y, x = np.mgrid[0 : camera.height, 0 : camera.width]
         plane = geometry.undistort(np.stack([x.ravel(), y.ravel()], 1), camera)
         points = (np.column_stack([plane, np.ones(len(plane))]) * depth.reshape(-1, 1) - camera.t) @ camera.R
-        solids = place.parts + place.mounts
+        parts = place.parts + place.mounts
         walls = place.offsets[:, None] - place.normals @ (points - centre).T
-        outside = np.vstack([[clutter.distance(part, points) for part in solids], walls])
+        outside = np.vstack([[solids.distance(part, points) for part in parts], walls])
         # Every point lies on some surface, inside the room and in no solid; and nothing is in the way.
         assert np.abs(outside.min(0)).max() < 1.0
         for share in np.linspace(0.05, 0.95, 12):
             between = camera.centre + share * (points - camera.centre)
-            assert min(clutter.distance(part, between).min() for part in solids) > -1.0
+            assert min(solids.distance(part, between).min() for part in parts) > -1.0
 
 
 @pytest.mark.parametrize("name", rig.RIGS)
@@ -111,9 +111,9 @@ def test_things_leave_room_for_the_hands_and_the_cameras(name):
         axis = centre + np.linspace(-4000, 4000, 400)[:, None] * [0, 1, 0]
         lenses = np.array([camera.centre for camera in cameras])
         for part in parts:
-            assert clutter.distance(part, axis).min() >= 899
-            assert clutter.distance(part, lenses).min() >= 250
-        hidden += clutter.covered(parts, centre, cameras).sum()
+            assert solids.distance(part, axis).min() >= 899
+            assert solids.distance(part, lenses).min() >= 250
+        hidden += clutter.hidden_from(parts, centre, cameras).sum()
         views += len(cameras)
     assert hidden <= 0.12 * views
 
@@ -126,8 +126,8 @@ def test_brackets_end_at_the_walls_wherever_the_world_begins(move):
         place = room.make_room(0, 0, centre + move, 0, cameras)
         assert len(place.mounts) == 2 * len(cameras)
         for camera, body, bracket in zip(cameras, place.mounts[::2], place.mounts[1::2], strict=True):
-            assert clutter.distance(body, camera.centre) < 50
-            ends = bracket.centre + np.array([[-1], [1]]) * bracket.half[1] * bracket.turn[1]
+            assert solids.distance(body, camera.centre) < 50
+            ends = bracket.centre + np.array([[-1], [1]]) * bracket.half[1] * bracket.rotation[1]
             walls = (place.offsets - (ends - place.centre) @ place.normals.T).min(1)
             np.testing.assert_allclose(np.linalg.norm(ends - camera.centre, axis=1).min(), 110, atol=1e-6)
             assert abs(walls.min()) < 1e-6 and walls.max() > 20  # from a wall to a camera within the room
@@ -157,18 +157,18 @@ def test_rays_meet_solids_where_their_distance_vanishes(kind):
     turn *= np.linalg.det(turn)
     half = np.array([60.0, 130.0, 60.0]) if kind == "cylinder" else np.array([60.0, 130.0, 90.0])
     half = np.full(3, 80.0) if kind == "sphere" else half
-    part = clutter.Part(kind, np.array([30.0, -20.0, 500.0]), turn, half, np.full((2, 3), 0.5))
+    part = solids.Part(kind, np.array([30.0, -20.0, 500.0]), turn, half, np.full((2, 3), 0.5))
     origin, rays = np.array([0.0, 0, -200]), rng.normal([0, 0, 1], [0.25, 0.25, 0], (3000, 3)).astype(np.float32)
-    t = clutter.intersect(part, origin, rays)
+    t = solids.intersect(part, origin, rays)
     hit = np.isfinite(t)
     assert 200 < hit.sum() < 2800
     on = origin + t[hit, None] * rays[hit]
-    np.testing.assert_allclose(clutter.distance(part, on), 0, atol=0.05)
+    np.testing.assert_allclose(solids.distance(part, on), 0, atol=0.05)
     steps = np.linspace(0, 1000, 300)
-    marched = np.array([clutter.distance(part, origin + steps[:, None] * ray).min() for ray in rays[~hit][:150]])
+    marched = np.array([solids.distance(part, origin + steps[:, None] * ray).min() for ray in rays[~hit][:150]])
     assert marched.min() > -2.0  # a ray that misses never comes inside
-    _, normals = clutter.look(part, texture.Noise(rng), on.astype(np.float32), np.full(hit.sum(), 2, np.float32))
-    outwards = clutter.distance(part, on + 0.5 * normals) - clutter.distance(part, on)
+    _, normals = solids.appearance(part, texture.Noise(rng), on.astype(np.float32), np.full(hit.sum(), 2, np.float32))
+    outwards = solids.distance(part, on + 0.5 * normals) - solids.distance(part, on)
     assert np.mean(np.abs(outwards - 0.5) < 0.05) > 0.98 and np.all(np.sum(normals * rays[hit], 1) < 0.01)
 
 

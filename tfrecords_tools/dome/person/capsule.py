@@ -1,10 +1,10 @@
-"""Solids made of tapered capsules with flattened sections, which people's shapes are the smooth unions of.
+"""Tapered capsules with flattened cross sections. Bodies and hands are smooth unions of them.
 
-In a capsule's frame (y along it, z palmar, z divided by the flatness), with r(s) between its two radii:
+In a capsule's frame (y along it, z palmar, z divided by the flatness), with r(s) interpolated between its two radii:
 
     d_i(x) = |q - s l e_y| - r(s),  s = clip(q_y / l, 0, 1),      d(x) = -k log sum_i exp(-d_i(x) / k)
 
-k is how softly the solids merge, mm.
+The larger k (mm), the more softly the solids merge.
 """
 
 import dataclasses
@@ -14,7 +14,15 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Capsules:
-    """c tapered capsules, mm: `start`, `end` [c, 3]; `radii` [c, 2]; `flat` [c] z over x; `palmar` [c, 3]; `group`."""
+    """c tapered capsules, in mm.
+
+    Attributes:
+        start, end: ends of the axes, [c, 3].
+        radii: at the two ends, [c, 2].
+        flat: thickness along z divided by width along x, [c].
+        palmar: a direction near the capsule's z axis, [c, 3].
+        group: number of the body part, [c].
+    """
 
     start: np.ndarray
     end: np.ndarray
@@ -23,8 +31,8 @@ class Capsules:
     palmar: np.ndarray
     group: np.ndarray
 
-    def maps(self):
-        """Affine maps to the capsules' frames: matrix [3, 3 c], offset [3 c], and lengths [c]."""
+    def maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Affine maps into the capsules' frames, matrix [3, 3 c] and offset [3 c]; and the capsules' lengths [c] mm."""
         axis = self.end - self.start
         length = np.linalg.norm(axis, axis=1)
         y = axis / np.maximum(length, 1e-6)[:, None]
@@ -34,8 +42,8 @@ class Capsules:
         return rows.reshape(-1, 3).T, np.einsum("cij,cj->ci", rows, self.start).ravel(), length
 
 
-def distances(points, caps):
-    """Signed distances [n, c] mm (float32) of `points` [n, 3] to each capsule; exact where its section is round."""
+def distances(points: np.ndarray, caps: Capsules) -> np.ndarray:
+    """Signed distances [n, c] mm (float32) of `points` [n, 3] to each capsule; exact where its section is circular."""
     matrix, offset, length = (value.astype(np.float32) for value in caps.maps())
     q = (np.asarray(points, np.float32) @ matrix - offset).reshape(len(points), -1, 3)
     along = np.clip(q[..., 1] / np.maximum(length, 1e-6), 0, 1)
@@ -45,7 +53,7 @@ def distances(points, caps):
     return gap - (radii[:, 0] + along * (radii[:, 1] - radii[:, 0]))
 
 
-def union(distance, softness):
-    """The smooth union d [n] mm of solids at signed `distance` [n, c] mm; `softness` k [n] mm."""
+def union(distance: np.ndarray, softness: np.ndarray) -> np.ndarray:
+    """Signed distance d [n] mm to the smooth union of c solids at `distance` [n, c] mm, with `softness` k [n] mm."""
     low, k = distance.min(1, keepdims=True), softness[:, None]
     return (low - k * np.log(np.sum(np.exp((low - distance) / k), 1, keepdims=True)))[:, 0]

@@ -1,40 +1,44 @@
-"""How deep a hand presses into itself: tapered capsules along the phalanges and in the palm, and poses that avoid it.
+"""How deeply the parts of a hand penetrate each other, and how to correct poses in which they do.
 
-Two segments p = a + s u and q = b + t v (s, t in 0..1), r = a - b, are nearest where
+The flesh is approximated by tapered capsules along the phalanges and in the palm. Two segments p = a + s u and
+q = b + t v (s, t in 0..1) with r = a - b are closest where
 
     s = clip(((u.v)(v.r) - (u.r)(v.v)) / ((u.u)(v.v) - (u.v)^2)),   t = clip(((u.v) s + v.r) / v.v),
     s = clip(((u.v) t - u.r) / u.u),     penetration = radius_a(s) + radius_b(t) - |p - q|
 
-The radii are those at the nearest points of the axes; beside a tapering finger the deepest press, somewhat towards its
-thick end, can be up to 1 mm more.
+The radii are taken at the closest points of the axes. Beside a tapered finger the true maximum lies a little towards
+its thick end and can be up to 1 mm deeper.
 
-`settle` changes joint angles x as little as it can until every penetration P is within the bound: with J = dP/dx by
-differences and the excess e = max(0, P - bound), damped least squares takes x <- x - (J'J + damping)^-1 J'e.
+`settle` changes the joint angles x as little as possible until every penetration P is within the bound. With the excess
+e = max(0, P - bound) and J = de/dx from finite differences, it takes a few damped least-squares steps
+x <- x - (J'J + damping)^-1 J'e.
 """
 
 import numpy as np
 
 from hand_tf.core import skeleton
-from tfrecords_tools.dome.person import hand
+from tfrecords_tools.dome.person import hand, people
 
-# Choice: finger pads and the thumb's ball give about 3 mm before a press looks like one finger inside another.
+# Choice: finger pads and the ball of the thumb yield about 3 mm; deeper, one finger seems to be inside the other.
 BOUND = 3.0
-# How deep a pad that is meant to touch (a pinch) presses, mm, and how soft the settling's least squares is, mm^2/deg^2.
-_TOUCH, _DAMPING = 1.0, 0.02
+_TOUCH = 1.0  # mm; how deep pads that are meant to touch (a pinch) press into each other
+_DAMPING = 0.02  # mm^2/deg^2
 _STEPS = 7
 _BLOCK = 64
 _FINGERS = np.array(list(skeleton.FINGERS.values()))
-_FINGER = np.append(np.repeat(np.arange(5), 3), [5] * 4)  # of capsules: 15 phalanges, then the palm under four fingers
+# For each capsule, its finger and phalanx: 15 phalanges, then the palm (5) below each of the four fingers.
+_FINGER = np.append(np.repeat(np.arange(5), 3), [5] * 4)
 _PHALANX = np.append(np.tile(np.arange(3), 5), range(4))
-# The wrist ends of the palm's capsules (x, y, z), as shares of the middle finger's metacarpal; their radii in mm.
+# The palm's capsules: their ends at the wrist as fractions of the middle finger's metacarpal, and their radii in mm.
 _CARPALS = np.array([[0.13, 0.1, 0], [0.05, 0.1, 0], [-0.04, 0.1, 0], [-0.13, 0.1, 0.01]])
 _PALM_RADII = np.array([[13.0, 10.5], [13.0, 10.5], [13.0, 10.0], [13.0, 9.5]])
 
 
 def _may_meet(i, j):
-    """Whether capsules i < j can press into each other: fingers lie side by side, and their roots are in the palm.
+    """Whether the pair of capsules i < j is to be tested.
 
-    The joints' limits keep a finger out of itself.
+    Not tested are capsules of one finger, which the joint limits keep apart, and those that always touch: the first
+    phalanges of neighbouring fingers (but for the thumb), and the palm with the first phalanges or with itself.
     """
     (f, k), (g, m) = (_FINGER[i], _PHALANX[i]), (_FINGER[j], _PHALANX[j])
     if g == 5:
@@ -44,9 +48,10 @@ def _may_meet(i, j):
 
 
 PAIRS = np.array([(i, j) for i in range(19) for j in range(i + 1, 19) if _may_meet(i, j)]).T
-# Which row of PAIRS holds the thumb's last phalanx and that of finger 1..4.
+# Rows of PAIRS that hold the last phalanges of the thumb and of finger 1..4.
 _PADS = np.array([np.flatnonzero((PAIRS[0] == 2) & (PAIRS[1] == 3 * f + 2))[0] for f in range(1, 5)])
-# Settling moves these: the thumb's four angles; of a finger flexion, abduction, and PIP, which takes DIP along.
+# Directions in which `settle` moves: the four angles of the thumb; flexion, abduction and PIP of each finger, where DIP
+# follows PIP.
 _MOVES = np.zeros((16, hand.NUM_ANGLES))
 _MOVES[np.arange(4), np.arange(4)] = 1
 for _finger in range(1, 5):
@@ -59,7 +64,7 @@ def _capsules(traits, angles):
     joints, _ = hand.forward(traits.bases, traits.lengths, angles)
     chains = joints[:, _FINGERS]
     starts, axes = chains[:, :, :3], np.diff(chains, axis=2)
-    # As in the mesh, the last capsule ends before the joint at the tip, which lies inside the skin.
+    # As in the mesh, the last capsule ends before the tip joint, which lies inside the skin.
     axes[:, :, 2] *= (1 - 0.5 * traits.radii[:, 3] / traits.lengths[:, 2])[:, None]
     carpals = _CARPALS * np.linalg.norm(traits.bases[2])
     palm = np.broadcast_to(np.stack([carpals, traits.bases[1:] - carpals]), (len(angles), 2, 4, 3))
@@ -74,16 +79,16 @@ def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def nearest(u, v, r):
-    """Where two segments a + s u and b + t v come closest: s and t [...] in 0..1, with r = a - b; all [3, ...]."""
+def nearest(u: np.ndarray, v: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the segments a + s u and b + t v are closest: s and t [...] in 0..1; `u`, `v`, `r` = a - b are [3, ...]."""
     uu, vv, uv, ur, vr = _dot(u, u), _dot(v, v), _dot(u, v), _dot(u, r), _dot(v, r)
     s = np.clip((uv * vr - ur * vv) / np.maximum(uu * vv - uv * uv, 1e-3), 0, 1)
     t = np.clip((uv * s + vr) / vv, 0, 1)
     return np.clip((uv * t - ur) / uu, 0, 1), t
 
 
-def _presses(starts, axes, radii):
-    """Penetration [pairs, n] mm of capsules with `starts` and `axes` [3, 19, n] mm and `radii` [19, 2] mm."""
+def _pair_penetrations(starts, axes, radii):
+    """Penetration depth [pairs, n] mm of capsules with `starts` and `axes` [3, 19, n] mm and `radii` [19, 2] mm."""
     i, j = PAIRS
     u, v, r = axes[:, i], axes[:, j], starts[:, i] - starts[:, j]
     s, t = nearest(u, v, r)
@@ -92,51 +97,52 @@ def _presses(starts, axes, radii):
     return start[i] + start[j] + slope[i] * s + slope[j] * t - np.sqrt(_dot(gap, gap))
 
 
-def penetrations(traits, angles):
-    """How deep each pair of PAIRS presses into each other in poses `angles` [n, 22] degrees: [pairs, n] mm."""
+def penetrations(traits: people.Traits, angles: np.ndarray) -> np.ndarray:
+    """Penetration depth [pairs, n] mm of each of PAIRS in the poses `angles` [n, 22] degrees; negative for a gap."""
     starts, axes, radii = _capsules(traits, angles)
-    # In blocks that fit a core's cache, which is a third faster.
+    # Blocks that fit into a core's cache are a third faster.
     blocks = np.array_split(np.arange(len(angles)), -(-len(angles) // _BLOCK))
-    return np.concatenate([_presses(starts[..., b], axes[..., b], radii) for b in blocks], 1)
+    return np.concatenate([_pair_penetrations(starts[..., b], axes[..., b], radii) for b in blocks], 1)
 
 
-def penetration(traits, angles):
-    """The deepest press [...] mm of poses `angles` [..., 22] degrees of a hand; negative where nothing touches."""
+def penetration(traits: people.Traits, angles: np.ndarray) -> np.ndarray:
+    """Largest penetration depth [...] mm of the poses `angles` [..., 22] degrees; negative where nothing touches."""
     angles = np.asarray(angles, np.float64)
     return penetrations(traits, angles.reshape(-1, hand.NUM_ANGLES)).max(0).reshape(angles.shape[:-1])
 
 
-def path_penetration(traits, paths):
-    """The deepest press [...] mm along `paths` [..., samples, 22] degrees, between the samples too.
+def path_penetration(traits: people.Traits, paths: np.ndarray) -> np.ndarray:
+    """Largest penetration depth [...] mm along `paths` [..., samples, 22] degrees, between the samples as well.
 
-    Fingertips can brush past each other within an interval. As they pass, a press over time is concave, so the lines
-    through the two samples on either side of the interval cross above it: at slopes a and b towards it from p and q,
+    Fingertips can brush past each other between two samples. While they do, the depth is a concave function of time,
+    so the lines through the two samples before and the two samples after the interval meet above it. With depths p and
+    q at the ends of the interval and slopes a and b towards its middle, they meet at
 
         (p b + q a + a b) / (a + b)
     """
     paths = np.asarray(paths, np.float64)
-    press = penetrations(traits, paths.reshape(-1, hand.NUM_ANGLES)).reshape(-1, *paths.shape[:-1])
-    p, q, rise = press[..., 1:-2], press[..., 2:-1], np.diff(press)
+    depth = penetrations(traits, paths.reshape(-1, hand.NUM_ANGLES)).reshape(-1, *paths.shape[:-1])
+    p, q, rise = depth[..., 1:-2], depth[..., 2:-1], np.diff(depth)
     a, b = np.maximum(rise[..., :-2], 0), np.maximum(-rise[..., 2:], 0)
     between = (p * b + q * a + a * b) / np.maximum(a + b, 1e-6)
     between[(a == 0) | (b == 0)] = -np.inf
-    return np.maximum(press.max((0, -1)), between.max((0, -1)))
+    return np.maximum(depth.max((0, -1)), between.max((0, -1)))
 
 
 def _excess(traits, angles, bound, touch):
-    """Residuals [pairs, n] mm: what exceeds the bound, and how far the pads of finger `touch` [n] are from touching."""
-    press = penetrations(traits, angles)
-    excess = np.maximum(press - bound, 0)
-    pads = np.flatnonzero(touch > 0)
-    rows = _PADS[touch[pads] - 1]
-    excess[rows, pads] = press[rows, pads] - _TOUCH
+    """Residuals [pairs, n] mm: depth beyond the bound; for pads of `touch` [n], the distance from the wanted depth."""
+    depth = penetrations(traits, angles)
+    excess = np.maximum(depth - bound, 0)
+    touching = np.flatnonzero(touch > 0)
+    rows = _PADS[touch[touching] - 1]
+    excess[rows, touching] = depth[rows, touching] - _TOUCH
     return excess
 
 
-def settle(traits, angles, bound, touch):
-    """Poses near `angles` [n, 22] whose presses are within `bound` mm, if a few small steps lead there.
+def settle(traits: people.Traits, angles: np.ndarray, bound: float, touch: np.ndarray) -> np.ndarray:
+    """Poses [n, 22] near `angles` [n, 22] degrees that penetrate at most `bound` mm, if a few small steps lead there.
 
-    `touch` [n] int: the finger (1 index .. 4 little) whose tip the thumb's tip shall meet, 0 for none.
+    `touch` [n] int: the finger (1 index .. 4 little) whose tip meets the tip of the thumb, 0 for none.
     """
     count, moves = len(angles), len(_MOVES)
     for _ in range(_STEPS):

@@ -1,10 +1,10 @@
-"""The closed skin of a hand in its bind pose.
+"""The closed surface of a hand in its bind pose.
 
-Flesh is a smooth union d of tapered capsules (`capsule`), softer in the palm than along the fingers; a sleeve stands
-off the forearm.
+The flesh is a smooth union d of tapered capsules (`capsule`), softer in the palm than along the fingers. A sleeve lies
+around the forearm at some distance.
 
-The zero level of d is meshed once per subject by marching cubes on a grid whose steps fit the curvature, relaxed along
-the surface and projected back, x <- x - d grad d / |grad d|^2.
+The zero level set of d is meshed once per subject: marching cubes on a grid that is finer where the surface curves
+more, then a few steps of smoothing along the surface and projection onto it, x <- x - d grad d / |grad d|^2.
 """
 
 import itertools
@@ -18,11 +18,11 @@ from tfrecords_tools.dome.person import capsule, people
 
 PALM, FOREARM = 0, 6  # groups of capsules; 1..5 are the fingers, thumb first
 FINGERS = np.array(list(skeleton.FINGERS.values()))
-CUFF = 2.5  # mm over which a sleeve's edge rises
+CUFF = 2.5  # mm along the arm over which the edge of a sleeve rises
 
 
 class _Builder:
-    """Collects capsules one by one."""
+    """Collects capsules, one at a time."""
 
     def __init__(self):
         self.parts = []
@@ -35,7 +35,7 @@ class _Builder:
 
 
 def _finger(build, finger, joints, bones, radii, tip):
-    """Phalanges of one finger: shaft, knuckle and palmar pad each; the skin ends `tip` mm beyond the tip joint."""
+    """Adds the phalanges of one finger: shaft, joint and pad each. The skin ends `tip` mm beyond the tip joint."""
     ids = FINGERS[finger]
     for k in range(3):
         y, z = bones[1 + 3 * finger + k, :, 1:3].T
@@ -52,7 +52,7 @@ def _finger(build, finger, joints, bones, radii, tip):
             )
             continue
         build.add(finger + 1, a + 0.05 * ra * z, b + 0.05 * rb * z, (0.96 * ra, 0.96 * rb), 0.95, z)
-        # Joints are wider than shafts, and a pad of flesh lies between the creases.
+        # Joints are wider than shafts, and a pad of flesh lies between two creases.
         build.add(finger + 1, b - 0.25 * rb * y, b + 0.25 * rb * y, (0.88 * rb, 0.88 * rb), 0.94, z)
         if finger or k:
             pad = 0.86 * (ra + rb) / 2
@@ -61,7 +61,7 @@ def _finger(build, finger, joints, bones, radii, tip):
 
 
 def _thumb_root(build, joints, bones, scale, s):
-    """Thenar eminence, the metacarpal's flesh and the web to the index finger."""
+    """Adds the ball of the thumb, the flesh of its metacarpal and the web to the index finger."""
     a, b = joints[1], joints[2]
     y, z = bones[1, :, 1:3].T
     length = (b - a) @ y
@@ -77,7 +77,7 @@ def _thumb_root(build, joints, bones, scale, s):
 
 
 def _palm(build, joints, scale, s):
-    """Metacarpals, the pads below the fingers, knuckles, the heel and the webs."""
+    """Adds metacarpals, the pads below the fingers, knuckles and the heel of the hand."""
     carpus = scale * np.array([[13.5, 8, 0], [4.5, 8, -1.5], [-5, 8, -1.5], [-14, 9, 0]])
     knuckles = joints[FINGERS[1:, 0]]
     pad = np.array([[0, -9 * scale, 5.0 * s], [0, 5 * scale, 4.0 * s]])
@@ -98,7 +98,7 @@ def _palm(build, joints, scale, s):
 
 
 def _webs(build, joints, bones, s):
-    """Skin between the fingers, out to some 45 % of their first phalanges."""
+    """Adds the skin between the fingers."""
     for finger in range(1, 4):
         ends = []
         for f in (finger, finger + 1):
@@ -110,15 +110,15 @@ def _webs(build, joints, bones, s):
 
 
 def _forearm(build, length, s):
-    """An oval wrist that widens into a round forearm and ends in the elbow."""
+    """Adds an oval wrist that widens into a round forearm, up to the elbow."""
     stations = np.array([[6, 25.5, 0.68], [-18, 25.0, 0.72], [-0.3 * length, 30, 0.8], [-0.7 * length, 41, 0.86]])
     stations = np.vstack([stations, [-length, 36, 0.9]])
     for (y0, r0, f0), (y1, r1, f1) in itertools.pairwise(stations):
         build.add(FOREARM, np.array([0, y0, 0.5]), np.array([0, y1, 0.5]), (r0 * s, r1 * s), (f0 + f1) / 2)
 
 
-def capsules(traits, joints, bones):
-    """The flesh of a subject around `joints` [21, 3] and `bones` [17, 3, 4] of the bind pose."""
+def capsules(traits: people.Traits, joints: np.ndarray, bones: np.ndarray) -> capsule.Capsules:
+    """The flesh of a subject around `joints` [21, 3] mm and `bones` [17, 3, 4] of the bind pose."""
     scale = traits.length / people.MEDIAN_LENGTH
     s = scale * traits.thickness
     build = _Builder()
@@ -132,7 +132,7 @@ def capsules(traits, joints, bones):
 
 
 def _cloth(points, sleeve):
-    """How far a sleeve stands off the arm at `points` [n, 3], mm [n]: a hem, then loose folds."""
+    """Distance [n] mm between a sleeve and the arm at `points` [n, 3]: it rises at the hem, then hangs in folds."""
     inside = sleeve.edge - points[:, 1]
     rise = np.clip(inside / CUFF + 1, 0, 1)
     folds = np.sin(points[:, 1] / 7.5 + 0.05 * points[:, 0]) * np.sin(points[:, 0] / 13 + points[:, 1] / 31)
@@ -140,18 +140,18 @@ def _cloth(points, sleeve):
     return rise * loose
 
 
-def field(points, caps, sleeve):
-    """The smooth union d [n] mm at `points` [n, 3], sleeve and all."""
+def field(points: np.ndarray, caps: capsule.Capsules, sleeve: people.Sleeve) -> np.ndarray:
+    """Signed distance d [n] mm from `points` [n, 3] to the surface of hand and sleeve."""
     distance = capsule.distances(points, caps)
     distance[:, caps.group == FOREARM] -= _cloth(points, sleeve)[:, None]
-    # Choice: soft in the palm and forearm, tight along the fingers, so that fingers stay apart.
+    # Choice: a soft union in palm and forearm, a tight one along the fingers, so that they do not merge.
     soft = distance[:, np.isin(caps.group, (PALM, FOREARM))].min(1)
     k = 3.6 - 2.7 * np.clip(soft / 13.0, 0, 1)
     return capsule.union(distance, k)
 
 
 def _axis(low, high, step):
-    """Grid positions from `low` to at least `high` whose gaps follow the function `step`."""
+    """Grid positions from `low` to at least `high`, with gaps given by the function `step` of the position."""
     values = [low]
     while values[-1] < high:
         values.append(values[-1] + step(values[-1]))
@@ -159,7 +159,7 @@ def _axis(low, high, step):
 
 
 def _grid(caps, sleeve, spacing):
-    """Axes x, y, z of the meshing grid (mm; x and z to be widened by `_widen`), with a plane at the cuff."""
+    """Grid positions along x, y and z, mm, for marching cubes; `_widen` scales x and z. Two planes lie at the cuff."""
     reach = caps.radii.max(1)[:, None] + 9
     low = np.minimum(caps.start - reach, caps.end - reach).min(0)
     high = np.maximum(caps.start + reach, caps.end + reach).max(0)
@@ -171,7 +171,7 @@ def _grid(caps, sleeve, spacing):
 
 
 def _project(points, caps, sleeve):
-    """`points` [n, 3] moved onto the zero level, and the unit normals [n, 3] there."""
+    """`points` [n, 3] moved towards the zero level set, and the unit normals [n, 3] there."""
     step = 0.4
     value = field(points, caps, sleeve)
     shifted = (points[None] + step * np.eye(3)[:, None]).reshape(-1, 3)
@@ -182,12 +182,12 @@ def _project(points, caps, sleeve):
 
 
 def _widen(y):
-    """Factor on the grid's x and z at `y`: the smooth forearm needs only half as many cells around."""
+    """Factor on the grid's x and z at `y`: the smooth forearm needs only half as many cells around it."""
     return np.interp(y, [-60, -6], [2.3, 1.0])
 
 
 def _marching(caps, sleeve, spacing):
-    """Vertices [v, 3] mm and triangles [m, 3] of the zero level, where the grid's planes cut it."""
+    """Vertices [v, 3] mm and triangles [m, 3] of the zero level set, by marching cubes."""
     xs, ys, zs = _grid(caps, sleeve, spacing)
     wide = _widen(ys)
     y, z = np.meshgrid(ys, zs, indexing="ij")
@@ -200,28 +200,28 @@ def _marching(caps, sleeve, spacing):
     return np.stack([x * wide, y, z * wide], 1), faces[:, ::-1].astype(np.int32)
 
 
-def neighbours(triangles, count):
-    """Row-normalised adjacency [count, count] of the mesh's vertices."""
+def neighbours(triangles: np.ndarray, count: int) -> scipy.sparse.csr_matrix:
+    """Row-normalised adjacency [count, count] of the `count` vertices of a mesh with `triangles` [m, 3]."""
     i, j = triangles[:, [0, 1, 2, 1, 2, 0]].T.ravel(), triangles[:, [1, 2, 0, 0, 1, 2]].T.ravel()
     graph = scipy.sparse.csr_matrix((np.ones(len(i)), (i, j)), (count, count))
     graph.data[:] = 1
     return scipy.sparse.diags(1 / np.maximum(graph.sum(1).A1, 1)) @ graph
 
 
-def ease(x, low, high):
-    """From 0 at `low` to 1 at `high`, smoothly, and constant outside."""
+def ease(x: np.ndarray | float, low: float, high: float) -> np.ndarray | float:
+    """Rises smoothly from 0 at `low` to 1 at `high`; constant outside."""
     s = np.clip((x - low) / (high - low), 0, 1)
     return s * s * (3 - 2 * s)
 
 
-def incidence(triangles, count):
-    """Which of `triangles` [m, 3] each of `count` vertices belongs to: [count, m], zeros and ones."""
+def incidence(triangles: np.ndarray, count: int) -> scipy.sparse.csr_matrix:
+    """Which of `triangles` [m, 3] each of `count` vertices belongs to: [count, m] of zeros and ones."""
     faces = np.repeat(np.arange(len(triangles)), 3)
     ones = np.ones(triangles.size, np.float32)
     return scipy.sparse.csr_matrix((ones, (triangles.ravel(), faces)), (count, len(triangles)))
 
 
-def vertex_normals(vertices, triangles, faces_of_vertex):
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray, faces_of_vertex: scipy.sparse.csr_matrix) -> np.ndarray:
     """Area-weighted unit normals [v, 3] of a mesh; `faces_of_vertex` is its `incidence`."""
     a, b, c = (vertices[corner] for corner in triangles.T)
     u, v = (b - a).T, (c - a).T
@@ -230,22 +230,22 @@ def vertex_normals(vertices, triangles, faces_of_vertex):
     return normals / np.maximum(np.sqrt(np.einsum("vi,vi->v", normals, normals)), 1e-9)[:, None]
 
 
-def mesh(caps, traits, spacing=1.0):
-    """Closed skin: vertices [v, 3] mm, triangles [m, 3] int32 with outward normals (counter-clockwise).
+def mesh(caps: capsule.Capsules, traits: people.Traits, spacing: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """The closed surface: vertices [v, 3] mm, triangles [m, 3] int32, counter-clockwise seen from outside.
 
-    Raises ValueError if the grid gives no sphere, nor slightly finer ones do.
+    Raises ValueError if neither this grid `spacing` nor slightly finer ones give a surface without handles.
     """
     sleeve = traits.sleeve
-    spacing *= traits.length / people.MEDIAN_LENGTH  # so that all hands have about as many triangles
+    spacing *= traits.length / people.MEDIAN_LENGTH  # all hands get about the same number of triangles
     for finer in (1.0, 0.96, 0.92, 0.88, 0.84):
         vertices, triangles = _marching(caps, sleeve, finer * spacing)
-        # Euler's formula. A coarse cell may bridge the notch between two fingers; elsewhere the grid cuts it right.
+        # Euler's formula for a sphere. A coarse cell may bridge the notch between two fingers; another grid does not.
         if len(vertices) - len(triangles) // 2 == 2:
             break
     else:
         raise ValueError(f"{traits.name}: no closed skin without handles at a spacing of {spacing:.2f}")
     graph = neighbours(triangles, len(vertices))
-    loose = (np.abs(vertices[:, 1] - sleeve.edge - CUFF / 2) > 6)[:, None]  # the rings along the cuff stay
+    loose = (np.abs(vertices[:, 1] - sleeve.edge - CUFF / 2) > 6)[:, None]  # the rings along the cuff do not move
     for _ in range(3):
         vertices, normals = _project(vertices, caps, sleeve)
         drift = graph @ vertices - vertices

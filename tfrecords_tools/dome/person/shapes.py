@@ -1,19 +1,19 @@
-"""The repertoire of a hand: named shapes and random ones, as joint angles in degrees (see `hand`).
+"""Hand shapes, named and random, as joint angles in degrees (see `hand`).
 
-Fingers are not independent. A finger that moves takes its neighbours along (FOLLOW), the end joint follows the middle
-one, DIP = 2/3 PIP (Rijpkema and Girard 1991), and bent fingers cannot be spread: their side ligaments are tight.
+Fingers are not independent. A moving finger takes its neighbours along (FOLLOW), the end joint follows the middle one,
+DIP = 2/3 PIP (Rijpkema and Girard 1991), and bent fingers cannot be spread because their side ligaments are tight.
 """
 
 import numpy as np
 
-from tfrecords_tools.dome.person import contact, hand
+from tfrecords_tools.dome.person import contact, hand, people
 
 _STRAIGHT, _CURLED, _HALF = (4, 0, 5, 4), (87, -5, 103, 70), (35, -2, 42, 28)
 _BEAK, _CLAW = (58, -4, 34, 22), (-6, 6, 72, 50)
 _THUMB_OUT, _THUMB_IN, _THUMB_SIDE = (-8, 8, 0, 0), (15, -12, 25, 20), (2, -14, 4, 4)
-# Across the middle phalanges of curled fingers: of index and middle (a fist), or of middle and ring.
+# The thumb lies across the middle phalanges of curled fingers: of index and middle (a fist), or of middle and ring.
 _THUMB_OVER, _THUMB_ACROSS = (10, 10, 58, 58), (26, 0, 56, 56)
-# Natural shapes: thumb (flexion, abduction, MCP, IP), then four fingers (flexion, abduction, PIP, DIP), index first.
+# Named shapes: thumb (flexion, abduction, MCP, IP), then four fingers (flexion, abduction, PIP, DIP), index first.
 SHAPES = {
     "open": (_THUMB_OUT, _STRAIGHT, _STRAIGHT, _STRAIGHT, _STRAIGHT),
     "together": ((6, -14, 5, 4), (2, -7, 3, 2), (2, 0, 3, 2), (2, -5, 3, 2), (2, -9, 3, 2)),
@@ -42,15 +42,15 @@ SHAPES = {
     "call_me": ((-15, 5, -5, -5), _CURLED, _CURLED, _CURLED, (4, 14, 5, 3)),
     "horns": (_THUMB_ACROSS, _STRAIGHT, _CURLED, _CURLED, (4, 6, 5, 3)),
 }
-# Whose tip (1 index .. 4 little) the thumb's tip meets.
+# The finger (1 index .. 4 little) whose tip meets the tip of the thumb.
 TOUCH = {"pinch": 1, "ok": 1, "beak": 2, "touch_middle": 2, "touch_ring": 3, "touch_little": 4, "three": 4}
-# Choice: row i says from whose will finger i (index first) moves, after Hager-Ross and Schieber 2000, in whose
-# measurements the index is the most independent finger and the ring finger the least.
+# Choice: row i holds the weights with which intended movements of the four fingers (index first) move finger i, after
+# Hager-Ross and Schieber 2000, who measured the index as the most independent finger and the ring finger as the least.
 FOLLOW = np.array([[0.82, 0.14, 0.04, 0], [0.16, 0.6, 0.19, 0.05], [0.04, 0.24, 0.5, 0.22], [0, 0.06, 0.28, 0.66]])
 
 
 def _random_fingers(rng):
-    """Angles [5, 4] anywhere within the limits; fingers go along with their neighbours, PIP loosely with MCP."""
+    """Angles [5, 4] anywhere within the limits, where fingers follow their neighbours and PIP loosely follows MCP."""
     low, high = hand.LIMITS[:20].T
     grid = (low + rng.beta(1.2, 1.2, 20) * (high - low)).reshape(5, 4)
     bend = FOLLOW @ rng.beta(0.6, 0.7, 4)
@@ -61,7 +61,7 @@ def _random_fingers(rng):
 
 
 def _named(rng):
-    """A named shape [5, 4], at times on its way to another one, and the finger it touches."""
+    """A named shape [5, 4], sometimes on its way to another one, and the finger that the thumb touches (or 0)."""
     name, other = rng.choice(list(SHAPES), 2)
     grid = np.array(SHAPES[name], np.float64)
     if rng.random() < 0.2:
@@ -69,30 +69,33 @@ def _named(rng):
     return grid, TOUCH.get(name, 0)
 
 
-def draw_shape(rng):
-    """Joint angles [22] within the limits, wrist straight, and the finger whose tip the thumb's tip meets (or 0)."""
+def draw_shape(rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Joint angles [22] within the limits, wrist straight, and the finger whose tip meets that of the thumb (or 0)."""
     grid, touch = (_random_fingers(rng), 0) if rng.random() < 0.25 else _named(rng)
     grid = grid + rng.normal(0, [4.0, 3.0, 4.5, 4.0], (5, 4))
     grid[1:, [0, 2]] += FOLLOW @ rng.normal(0, [6, 8], (4, 2))
-    if rng.random() < 0.25:  # one finger goes its own way, its neighbours a little with it
+    if rng.random() < 0.25:  # one finger moves by itself and takes its neighbours along a little
         finger = rng.integers(4)
         share = FOLLOW[:, finger] / FOLLOW[finger, finger]
         grid[1:, [0, 2]] += share[:, None] * rng.uniform(-1, 1) * np.array([35, 45])
     return np.append(natural(grid), [0, 0]), touch
 
 
-def natural(grid):
-    """Angles [20] of `grid` [5, 4] within the limits, end joints coupled, bent fingers not spread."""
+def natural(grid: np.ndarray) -> np.ndarray:
+    """The angles `grid` [5, 4] as [20], with coupled end joints, bent fingers not spread, and clipped to the limits."""
     grid = np.array(grid, np.float64)
     grid[1:, 3] = 0.5 * (grid[1:, 3] + 2 / 3 * grid[1:, 2])
     grid[1:, 1] *= np.clip(1 - grid[1:, 0] / 90, 0.15, 1)
     return np.clip(grid.ravel(), *hand.LIMITS[:20].T)
 
 
-def settled_shape(traits, angles, touch, bound):
-    """`angles` [n, 22], moved where they press deeper than `bound` mm, or where the tips that `touch` [n] do not."""
+def settled_shape(traits: people.Traits, angles: np.ndarray, touch: np.ndarray, bound: float) -> np.ndarray:
+    """`angles` [n, 22], changed by `contact.settle` where fingers touch or penetrate by more than `bound` mm.
+
+    `touch` [n] int: the finger whose tip meets the tip of the thumb, 0 for none.
+    """
     angles = np.array(angles)
-    moved = (touch > 0) | (contact.penetration(traits, angles) > bound)
-    if moved.any():
-        angles[moved] = contact.settle(traits, angles[moved], bound - 0.3, touch[moved])
+    unsettled = (touch > 0) | (contact.penetration(traits, angles) > bound)
+    if unsettled.any():
+        angles[unsettled] = contact.settle(traits, angles[unsettled], bound - 0.3, touch[unsettled])
     return angles

@@ -1,23 +1,23 @@
-"""Colours of the skin's vertices, baked in the bind pose: display colours under white light, RGB 0..1.
+"""Vertex colours of a hand, computed once in the bind pose: display colours under white light, RGB in 0..1.
 
-    colour = back (1 - p) + palm p,   p: how far the surface faces the palm's side of its bone
+    colour = back (1 - p) + palm p,   p: how far the surface faces the palmar side of its bone
 
-then redness, pigment, creases, lines, veins, nails and mottling multiply or mix in, and ambient occlusion from the
-distance field d darkens what lies between fingers: 1 - a max(0, 1 - d(x + h n) / h). A sleeve covers the rest.
+Redness, pigment, creases, palm lines, veins, nails and mottling are multiplied or mixed in. Ambient occlusion from the
+distance field d darkens the gaps between fingers: 1 - a max(0, 1 - d(x + h n) / h). A sleeve covers the forearm.
 """
 
 import itertools
 
 import numpy as np
 
-from tfrecords_tools.dome.person import flesh
-from tfrecords_tools.dome.random_keys import Salt
+from tfrecords_tools.dome.person import capsule, flesh, people
+from tfrecords_tools.dome.random_keys import RandomKey
 
-# Choice: blood under the skin shifts the swatches, which are paint, towards red; least where pigment hides it.
+# Choice: the swatches are of paint; blood under the skin shifts them towards red, least where pigment hides it.
 _BLOOD = np.array([1.0, 0.895, 0.86])
 _PALM = np.array([0.86, 0.66, 0.57])
 _NAIL = np.array([0.9, 0.7, 0.66])
-# Palm lines in shares of the wrist's distance to the middle knuckle: x, y; heart, head and life line.
+# Heart, head and life line of the palm: points x, y as fractions of the distance from wrist to middle knuckle.
 _LINES = (
     [(-0.47, 0.7), (-0.3, 0.74), (-0.05, 0.81), (0.1, 0.93)],
     [(0.33, 0.8), (0.15, 0.68), (-0.1, 0.57), (-0.34, 0.46)],
@@ -39,18 +39,18 @@ def _to_line(points, line):
 
 
 def _noise(rng, points, period):
-    """Smooth noise [n] of about unit size with bumps some `period` mm apart."""
+    """Smooth noise [n] of about unit amplitude, with bumps about `period` mm apart."""
     waves = rng.standard_normal((6, 3))
     waves *= 2 * np.pi / period / np.linalg.norm(waves, axis=1, keepdims=True)
     return np.sin(points @ waves.T + rng.uniform(0, 2 * np.pi, 6)).sum(1) / np.sqrt(3)
 
 
 class _Surface:
-    """What the brushes need: positions in the frame of each vertex's main bone, and where on the hand it is."""
+    """What painting needs for each vertex: its main bone, its position in that bone's frame, its place on the hand."""
 
     def __init__(self, traits, vertices, normals, weights, bones):
         solid = weights[:, :17].copy()
-        solid[:, 1:] += weights[:, 17:][:, [*range(15), 15]]  # a helper counts as its child
+        solid[:, 1:] += weights[:, 17:][:, [*range(15), 15]]  # a helper counts as the child bone
         self.traits, self.vertices, self.bones = traits, vertices, bones
         self.normals = normals
         self.bone = solid.argmax(1)
@@ -59,10 +59,8 @@ class _Surface:
         palmar = np.einsum("vi,bi->vb", self.normals, bones[:, :, 2])
         self.facing = np.sum(solid * palmar, 1)
         self.phalanx = (self.bone > 0) & (self.bone < 16)
-        self.finger, self.segment = (
-            np.where(self.phalanx, self.bone - 1, 0) // 3,
-            np.where(self.phalanx, self.bone - 1, 0) % 3,
-        )
+        number = np.where(self.phalanx, self.bone - 1, 0)
+        self.finger, self.segment = number // 3, number % 3
         self.length = np.where(self.phalanx, traits.lengths[self.finger, self.segment], 1.0)
         self.share = np.where(self.phalanx, self.local[:, 1] / self.length, -1.0)
         self.tip = self.phalanx & (self.segment == 2)
@@ -79,7 +77,7 @@ class _Surface:
 
 
 def _base(surface, tone):
-    """Back and palm [v, 3], with the pigment's border along the sides of fingers and hand."""
+    """Base colours [v, 3] and palm share p [v]; palm and back meet along the sides of fingers and hand."""
     skin = surface.traits.skin * (1 - (1 - _BLOOD) * (1 - 0.5 * tone)) * (0.94 + 0.06 * tone)
     palm = skin + (_PALM - skin) * (0.3 + 0.42 * tone)
     inner = flesh.ease(surface.facing, -0.3, 0.35) * (1 - 0.75 * surface.arm)
@@ -87,7 +85,7 @@ def _base(surface, tone):
 
 
 def _redness(surface, inner, tone):
-    """Multipliers [v, 3]: red tips, knuckles and ball of the thumb; knuckles carry more pigment."""
+    """Factors [v, 3]: redder tips, knuckles and ball of the thumb; more pigment on the knuckles."""
     tips = np.where(surface.tip, flesh.ease(surface.share, 0.1, 1.0), 0)
     joints = surface.bones[:, :, 3][[1 + 3 * f + k for f in range(5) for k in range(3)]]
     gaps = np.linalg.norm(surface.vertices[:, None] - joints, axis=2).min(1) / surface.unit * 82
@@ -99,7 +97,7 @@ def _redness(surface, inner, tone):
 
 
 def _creases(surface, inner, tone):
-    """Multipliers [v, 3]: folds at the joints, the three lines of the palm, wrinkles over the knuckles."""
+    """Factors [v, 3]: folds at the joints, the three palm lines, wrinkles over the knuckles."""
     gaps = surface.joint_gaps()
     depth = 0.2 * inner * _bell(gaps, 1.9) + 0.08 * (1 - inner) * _bell(gaps, 3.0)
     plane = surface.vertices[:, :2] / surface.unit
@@ -111,7 +109,7 @@ def _creases(surface, inner, tone):
 
 
 def _veins(rng, surface, inner, tone):
-    """Multipliers [v, 3] on the back: bluish veins that wander between the tendons, tendons a little lighter."""
+    """Factors [v, 3] for the back of the hand: bluish veins between the tendons, which are a little lighter."""
     back = (1 - inner) * (surface.bone == 0) * flesh.ease(surface.vertices[:, 1], 5, 25)
     plane, unit = surface.vertices[:, :2] / surface.unit, surface.unit
     knuckles = surface.traits.bases[1:, :2] / unit
@@ -127,7 +125,7 @@ def _veins(rng, surface, inner, tone):
 
 
 def _nails(surface, colours):
-    """Nail plates over the last phalanges: a pink bed, a pale free edge and lunula, darker folds around."""
+    """`colours` [v, 3] with nails on the last phalanges: a pink bed, a pale edge and lunula, darker folds around it."""
     finger, local = surface.finger, surface.local
     half = 0.82 * surface.traits.radii[finger, 3]
     middle, long = 0.8 * surface.length, np.where(finger == 0, 0.29, 0.31) * surface.length
@@ -144,7 +142,7 @@ def _nails(surface, colours):
 
 
 def _occlusion(surface, caps):
-    """Multiplier [v, 1] that darkens hollows: how much nearer than h the surface is when one stands h off it."""
+    """Factors [v, 1] that darken hollows: points h mm off the surface are nearer to it than h mm there."""
     hidden = 0
     for height, amount in ((4.0, 0.14), (11.0, 0.17)):
         clearance = flesh.field(surface.vertices + height * surface.normals, caps, surface.traits.sleeve)
@@ -153,9 +151,9 @@ def _occlusion(surface, caps):
 
 
 def _cloth(rng, surface):
-    """Sleeve colours [v, 3]: plain, rings and checks of soft edge, or ribs along the arm."""
+    """Sleeve colours [v, 3]: plain, rings or checks with soft edges, or ribs along the arm."""
     sleeve, vertices = surface.traits.sleeve, surface.vertices
-    around = np.arctan2(vertices[:, 2], vertices[:, 0]) * 38.0  # mm around an arm of that radius
+    around = np.arctan2(vertices[:, 2], vertices[:, 0]) * 38.0  # mm around an arm of this radius
     around *= 2 * np.pi / sleeve.period * round(2 * np.pi * 38.0 / sleeve.period) / (2 * np.pi * 38.0 / sleeve.period)
     along = 2 * np.pi * vertices[:, 1] / sleeve.period
     bands = {
@@ -168,12 +166,22 @@ def _cloth(rng, surface):
     return colours * (1 + 0.035 * _noise(rng, vertices, 45) + 0.02 * _noise(rng, vertices, 17))[:, None]
 
 
-def paint(seed, index, traits, vertices, normals, weights, bones, caps):
-    """Vertex colours [v, 3] in 0..1 of the mesh of subject `(seed, index)` in the bind pose: its `vertices` [v, 3] mm.
+def paint(
+    seed: int,
+    index: int,
+    traits: people.Traits,
+    vertices: np.ndarray,
+    normals: np.ndarray,
+    weights: np.ndarray,
+    bones: np.ndarray,
+    caps: capsule.Capsules,
+) -> np.ndarray:
+    """Vertex colours [v, 3] in 0..1 of the hand of subject number `index`.
 
-    Further unit `normals` [v, 3], `weights` [v, 33], bones [17, 3, 4], and the flesh's capsules.
+    The hand is given in its bind pose: `vertices` [v, 3] mm, unit `normals` [v, 3], skinning `weights` [v, 33], `bones`
+    [17, 3, 4] and the capsules of its flesh.
     """
-    rng = np.random.default_rng([seed, Salt.SKIN, index])
+    rng = np.random.default_rng([seed, RandomKey.SKIN, index])
     surface, tone = _Surface(traits, vertices, normals, weights, bones), traits.tone
     colours, inner = _base(surface, tone)
     colours = colours * _redness(surface, inner, tone) * _creases(surface, inner, tone)

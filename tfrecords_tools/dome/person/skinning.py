@@ -1,34 +1,35 @@
-"""How the vertices of a hand's skin follow the bones: weights for linear-blend skinning.
+"""How the vertices of a hand follow the bones: weights for linear-blend skinning.
 
-At a joint with half width h, u = (x - joint) . axis / h carries a vertex from parent (u = -1) over a half-turned helper
-(u = 0) to child (u = 1): blending 45 + 45 degrees instead of 90 keeps 92 % of a bent finger's thickness, not 71 %.
-Helper 17 + 3 f + k belongs to joint k of finger f, helper 32 to the wrist.
+At a joint of half width h, the coordinate u = (x - joint) . axis / h goes from the parent bone (u = -1) over a helper
+bone, rotated by half the joint's angle (u = 0), to the child bone (u = 1). Blending over 45 + 45 degrees instead of 90
+keeps 92 % of the thickness of a bent finger instead of 71 %. Helper 17 + 3 f + k belongs to joint k of finger f, helper
+32 to the wrist.
 """
 
 import numpy as np
 
-from tfrecords_tools.dome.person import capsule, flesh
+from tfrecords_tools.dome.person import capsule, flesh, people
 from tfrecords_tools.dome.person.flesh import FINGERS, PALM
 
 NUM_SKIN_BONES = 17 + 15 + 1
 
 
 def _group_distances(points, caps):
-    """Distance of `points` [n, 3] to the nearest capsule of each group, [n, 7] mm."""
+    """Distances [n, 7] mm of `points` [n, 3] to the nearest capsule of each group."""
     distance = capsule.distances(points, caps)
     return np.stack([distance[:, caps.group == group].min(1) for group in range(7)], 1)
 
 
 def _stage(u):
-    """Shares of parent, half-turned helper and child [n, 3] at joint coordinate `u` [n]."""
+    """Weights [n, 3] of parent, helper and child at the joint coordinate `u` [n]."""
     child, parent = np.clip(u, 0, 1), np.clip(-u, 0, 1)
     return np.stack([parent, 1 - child - parent, child], 1)
 
 
 def _chain(points, finger, joints, bones, width):
-    """Weights [n, 33] of `points` as if they belonged to one finger; `width` [3] mm half widths of its joints."""
+    """Weights [n, 33] of `points` as if all belonged to one finger, whose joints have half widths `width` [3] mm."""
     weights = np.zeros((len(points), NUM_SKIN_BONES))
-    rest = np.ones(len(points))  # what has not been given to a bone before this joint
+    rest = np.ones(len(points))  # weight not yet assigned to a bone beyond this joint
     first = 1 + 3 * finger
     for k in (2, 1, 0):
         parent = first + k - 1 if k else PALM
@@ -43,8 +44,18 @@ def _chain(points, finger, joints, bones, width):
     return weights
 
 
-def skin_weights(points, triangles, caps, traits, joints, bones):
-    """How much each of the 33 skinning bones carries each vertex, [v, 33], rows sum to 1."""
+def skin_weights(
+    points: np.ndarray,
+    triangles: np.ndarray,
+    caps: capsule.Capsules,
+    traits: people.Traits,
+    joints: np.ndarray,
+    bones: np.ndarray,
+) -> np.ndarray:
+    """Weights [v, 33] of the skinning bones at the vertices `points` [v, 3] mm; rows sum to 1.
+
+    `triangles` [m, 3], `caps`, `joints` [21, 3] and `bones` [17, 3, 4] describe the hand of `traits` in its bind pose.
+    """
     group = _group_distances(points, caps)
     owner = np.exp(-(group[:, 2:6] - group[:, 2:6].min(1, keepdims=True)) / 2.0)
     owner /= owner.sum(1, keepdims=True)

@@ -1,153 +1,24 @@
-"""Things in the room: boxes, cylinders and spheres (`Part`s) that stand on its floor or hang in it.
+"""Objects that stand on the floor of the room or hang in it, and where they are placed.
 
-    local x = T (X - c),  |x_i| <= h_i        box: half sizes h;   cylinder: radius h_0, half length h_1 along local y;
-                                              sphere: radius h_0
-
-A thing is a list of parts built about the point (0, 0, 0) on the floor, up being -y, then turned about y and moved.
+An object is a list of `solids.Part`s built about the point (0, 0, 0) on the floor, up being -y. It is then rotated
+about the vertical and moved to its place.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
+from hand_tf.core import geometry
 from tfrecords_tools.dome.studio import texture
+from tfrecords_tools.dome.studio.solids import Part, about_vertical, ball, box, distance, intersect, rod
 
-FREE_RADIUS = 900.0  # mm about the vertical axis through the centre: a person and the hands
+FREE_RADIUS = 900.0  # mm about the vertical axis through the centre: free for the person and the hands
 FREE_CAMERA = 250.0  # mm about an optical centre
-COVERED = 0.06  # share of cameras whose view of the centre thin things (poles, legs) may cover; others may in none
-THIN = 40.0  # mm: half the width of a thin part, at most
+# Thin parts (poles, legs) may hide the centre from this fraction of the cameras; other parts from none.
+HIDDEN_SHARE = 0.06
+THIN = 40.0  # mm: largest half width of a thin part
 _TRIES = 60
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Part:
-    """One solid: `centre` [3] mm, local axes `turn` [3, 3] (rows), `half` [3] mm, two colours [2, 3], a pattern."""
-
-    kind: str
-    centre: np.ndarray
-    turn: np.ndarray
-    half: np.ndarray
-    colours: np.ndarray
-    pattern: str = "plain"
-
-    @property
-    def radius(self):
-        """Radius of the sphere about `centre` that holds the part, mm."""
-        if self.kind == "sphere":
-            return float(self.half[0])
-        return float(np.linalg.norm(self.half if self.kind == "box" else self.half[:2]))
-
-    def extent(self, direction):
-        """How far the part reaches from its centre along the unit `direction` [3], mm (at most)."""
-        return self.half[0] if self.kind == "sphere" else float(np.abs(self.turn @ direction) @ self.half)
-
-
-def box(centre, half, colours, heading=0.0, pattern="plain"):
-    """A box turned about the vertical by `heading` radians."""
-    c, s = np.cos(heading), np.sin(heading)
-    turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-    return Part("box", np.asarray(centre, float), turn, np.asarray(half, float), np.asarray(colours), pattern)
-
-
-def rod(start, end, radius, colours, pattern="plain"):
-    """A cylinder from `start` to `end` [3]."""
-    start, end = np.asarray(start, float), np.asarray(end, float)
-    y = (end - start) / np.linalg.norm(end - start)
-    x = np.cross(y, [1.0, 0, 0] if abs(y[0]) < 0.7 else [0, 0, 1.0])
-    x /= np.linalg.norm(x)
-    half = np.array([radius, np.linalg.norm(end - start) / 2, radius])
-    return Part("cylinder", (start + end) / 2, np.stack([x, y, np.cross(x, y)]), half, np.asarray(colours), pattern)
-
-
-def ball(centre, radius, colours, pattern="plain"):
-    """A sphere."""
-    return Part("sphere", np.asarray(centre, float), np.eye(3), np.full(3, float(radius)), np.asarray(colours), pattern)
-
-
-def _hit_box(origin, rays, half):
-    with np.errstate(divide="ignore", invalid="ignore"):
-        near, far = (-half * np.sign(rays) - origin) / rays, (half * np.sign(rays) - origin) / rays
-    near, far = np.nanmax(near, 1), np.nanmin(far, 1)
-    return np.where((near <= far) & (near > 0), near, np.inf)
-
-
-def _hit_round(origin, rays, radius):
-    """The nearer meeting with |x| = radius in as many dimensions as `rays` [n, d] has; inf for none."""
-    a, b = np.einsum("nd,nd->n", rays, rays) + np.float32(1e-12), np.einsum("nd,nd->n", rays, origin)
-    c = np.einsum("nd,nd->n", origin, origin) - radius**2
-    root = b * b - a * c
-    t = (-b - np.sqrt(np.maximum(root, 0))) / a
-    return np.where((root >= 0) & (t > 0), t, np.inf)
-
-
-def _hit_cylinder(origin, rays, half):
-    side = _hit_round(origin[:, ::2], rays[:, ::2], half[0])
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        side = np.where(np.abs(origin[:, 1] + side * rays[:, 1]) <= half[1], side, np.inf)
-        cap = (-half[1] * np.sign(rays[:, 1]) - origin[:, 1]) / rays[:, 1]
-        inside = np.sum((origin[:, ::2] + cap[:, None] * rays[:, ::2]) ** 2, 1) <= half[0] ** 2
-    return np.minimum(side, np.where(inside & (cap > 0), cap, np.inf))
-
-
-def intersect(part, origin, rays):
-    """Lengths [n] along `rays` [n, 3] from `origin` [3], in units of the rays, to where they enter `part`, or inf."""
-    turn, half = part.turn.T.astype(np.float32), part.half.astype(np.float32)
-    local = np.broadcast_to(((np.asarray(origin) - part.centre) @ part.turn.T).astype(np.float32), rays.shape)
-    rays = rays @ turn
-    if part.kind == "box":
-        return _hit_box(local, rays, half)
-    return _hit_cylinder(local, rays, half) if part.kind == "cylinder" else _hit_round(local, rays, half[0])
-
-
-def distance(part, points):
-    """Distances [n] mm from `points` [n, 3] to the part; 0 or less inside."""
-    local = (np.atleast_2d(points) - part.centre) @ part.turn.T
-    if part.kind == "sphere":
-        return np.linalg.norm(local, axis=1) - part.half[0]
-    if part.kind == "cylinder":
-        local = np.stack([np.hypot(local[:, 0], local[:, 2]), local[:, 1]], 1)
-    out = np.abs(local) - part.half[: local.shape[1]]
-    return np.linalg.norm(np.maximum(out, 0), axis=1) + np.minimum(out.max(1), 0)
-
-
-def look(part, noise, points, width):
-    """(reflectance [n, 3], outward unit normals [n, 3]) of the part at `points` [n, 3] on it."""
-    turn, half = part.turn.astype(np.float32), part.half.astype(np.float32)
-    local = (points - part.centre.astype(np.float32)) @ turn.T
-    share = local / half
-    if part.kind == "box":
-        face = np.argmax(np.abs(share), 1)
-        normals = np.eye(3, dtype=np.float32)[face] * np.sign(np.take_along_axis(local, face[:, None], 1))
-    else:
-        cap = (part.kind == "cylinder") * (np.abs(share[:, 1]) > 0.999)
-        flat = 1.0 if part.kind == "sphere" else 0.0
-        normals = np.where(cap[:, None], share * [0, 1, 0], share * [1, flat, 1]).astype(np.float32)
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
-    u, v = local[:, 0] + 0.6 * local[:, 2], local[:, 1] - 0.4 * local[:, 2]
-    light = 1 + 0.1 * noise.rough(u, v, 120, width) + 0.05 * noise.rough(u, v, 9, width, 2)
-    colour = texture.mix(
-        light[:, None] * part.colours[0].astype(np.float32), part.colours[1], _marks(part, local, width)
-    )
-    if part.kind == "box":  # worn edges
-        rim = np.sort(half - np.abs(local), 1)[:, 1]
-        colour = colour * (1 - 0.35 * texture.cover(rim - 0.02 * half.max(), width))[:, None]
-    return colour, normals @ turn
-
-
-def _marks(part, local, width):
-    """Share [n] of the part's second colour."""
-    if part.pattern == "stripes":
-        return texture.cover(np.abs(np.mod(local[:, 1] / 120, 1) - 0.5) * 120 - 30, width)
-    if part.pattern == "tape":
-        return texture.cover(np.abs(local[:, 0]) - 30, width)
-    if part.pattern == "drawers":
-        gap = np.abs(np.mod(local[:, 1] / 190, 1) - 0.5) * 190
-        handle = np.maximum(np.abs(local[:, 0]) - 60, np.abs(gap - 60) - 9)
-        return texture.cover(np.minimum(92 - gap, handle), width)
-    if part.pattern == "face":  # a screen or a lamp's diffuser on the side that looks along local -z
-        rim = np.minimum(part.half[0] - np.abs(local[:, 0]), part.half[1] - np.abs(local[:, 1])).astype(np.float32) - 18
-        return (local[:, 2] < 0.98 * -part.half[2]) * texture.cover(-rim, width)
-    return np.zeros(len(local), np.float32)
 
 
 def _colours(rng):
@@ -156,6 +27,9 @@ def _colours(rng):
 
 def _dark(rng):
     return np.full((2, 3), rng.uniform(0.05, 0.16))
+
+
+# Each of the following gives the parts of one object for a room of some `height` mm.
 
 
 def _lamp_stand(rng, height):
@@ -192,10 +66,8 @@ def _boxes(rng, height):
 
 
 def _cabinet(rng, height):
-    half, colours = (
-        rng.uniform([250, 400, 200], [450, 900, 280]),
-        np.stack([texture.muted(rng), texture.muted(rng) * 0.3]),
-    )
+    half = rng.uniform([250, 400, 200], [450, 900, 280])
+    colours = np.stack([texture.muted(rng), texture.muted(rng) * 0.3])
     return [box((0, -half[1], 0), half, colours, 0.0, "drawers")]
 
 
@@ -214,11 +86,10 @@ def _pipe(rng, height):
 
 def _pendant(rng, height):
     low, colours = rng.uniform(1500, height - 500), _colours(rng)
-    body = (
-        ball((0, -low, 0), rng.uniform(90, 170), colours)
-        if rng.random() < 0.5
-        else box((0, -low, 0), rng.uniform(60, 190, 3), colours, rng.uniform(0, 3), "tape")
-    )
+    if rng.random() < 0.5:
+        body = ball((0, -low, 0), rng.uniform(90, 170), colours)
+    else:
+        body = box((0, -low, 0), rng.uniform(60, 190, 3), colours, rng.uniform(0, 3), "tape")
     return [rod((0, -low, 0), (0, -height, 0), 7, _dark(rng)), body]
 
 
@@ -234,18 +105,17 @@ def _gym_ball(rng, height):
     return [ball((0, -radius, 0), radius, _colours(rng))]
 
 
-_THINGS = (_lamp_stand, _tripod, _chair, _boxes, _cabinet, _balloons, _pipe, _pendant, _screen, _gym_ball)
+_OBJECTS = (_lamp_stand, _tripod, _chair, _boxes, _cabinet, _balloons, _pipe, _pendant, _screen, _gym_ball)
 
 
-def _placed(parts, heading, place):
-    """`parts` turned about the vertical by `heading` radians and moved by `place` [3]."""
-    c, s = np.cos(heading), np.sin(heading)
-    turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-    return [dataclasses.replace(p, centre=turn @ p.centre + place, turn=p.turn @ turn.T) for p in parts]
+def _moved(parts, heading, place):
+    """`parts` rotated about the vertical by `heading` radians and moved by `place` [3] mm."""
+    R = about_vertical(heading)
+    return [dataclasses.replace(p, centre=R @ p.centre + place, rotation=p.rotation @ R.T) for p in parts]
 
 
-def covered(parts, centre, cameras):
-    """Which `cameras` have their view of `centre` covered by one of `parts`, [n] bool."""
+def hidden_from(parts: Sequence[Part], centre: np.ndarray, cameras: Sequence[geometry.Camera]) -> np.ndarray:
+    """From which of n `cameras` one of `parts` hides the point `centre` [3], [n] bool."""
     found = np.zeros(len(cameras), bool)
     for i, camera in enumerate(cameras):
         ray = (centre - camera.centre)[None].astype(np.float32)
@@ -254,16 +124,16 @@ def covered(parts, centre, cameras):
 
 
 def _fits(parts, centre, normals, offsets, cameras, others):
-    """Whether `parts` stay in the room, out of the free space, off the cameras, and out of other things."""
+    """Whether `parts` are in the room, and clear of the free space, of the cameras and of the parts `others`."""
     axis = centre + np.linspace(-3000, 3000, 121)[:, None] * [0.0, 1.0, 0.0]
     lenses = np.array([camera.centre for camera in cameras]).reshape(-1, 3)
     for part in parts:
         reach = np.array([part.extent(normal) for normal in normals])
         if np.any(normals @ (part.centre - centre) + reach > offsets + 1) or distance(part, axis).min() < FREE_RADIUS:
             return False
-        if np.sort(part.half)[1] > THIN and covered([part], centre, cameras).any():
+        if np.sort(part.half)[1] > THIN and hidden_from([part], centre, cameras).any():
             return False
-        # Choice: what is large stays farther off, or it would fill a picture.
+        # Choice: the larger a part, the farther it stays from cameras, or it would fill a picture.
         if len(lenses) and distance(part, lenses).min() < FREE_CAMERA + 3 * np.sort(part.half)[1]:
             return False
         if any(np.linalg.norm((part.centre - one.centre)[[0, 2]]) < 250 for one in others):
@@ -271,28 +141,40 @@ def _fits(parts, centre, normals, offsets, cameras, others):
     return True
 
 
-def place_things(rng, count, centre, normals, offsets, cameras):
-    """Parts of `count` things in the room {X: normals (X - centre) <= offsets}; the first plane is the floor.
+def place_objects(
+    rng: np.random.Generator,
+    count: int,
+    centre: np.ndarray,
+    normals: np.ndarray,
+    offsets: np.ndarray,
+    cameras: Sequence[geometry.Camera],
+) -> list[Part]:
+    """The parts of `count` random objects in the room {X: normals (X - centre) <= offsets}.
 
-    Three quarters stand near the walls, the others where they may hide a hand from a camera. A thing for which no free
-    place is found is left out. In all, they cover the centre from at most a share COVERED of the cameras (rounded).
+    Three quarters stand near the walls, the others where they may hide a hand from a camera. An object for which no
+    free place is found is left out. Together they hide the centre from at most a fraction HIDDEN_SHARE of the cameras,
+    rounded up or down at random.
+
+    Args:
+        normals, offsets: outward normals [k, 3] and distances [k] mm of the walls; first the floor, last the ceiling.
     """
     floor, height = offsets[0], offsets[0] + offsets[-1]
     wall = offsets[1:-1].min()
-    allowed, hidden, parts = int(COVERED * len(cameras) + rng.random()), np.zeros(len(cameras), bool), []
+    allowed, hidden, parts = int(HIDDEN_SHARE * len(cameras) + rng.random()), np.zeros(len(cameras), bool), []
     for _ in range(count):
-        thing = _THINGS[rng.integers(len(_THINGS))](rng, height)
-        # Choice: whatever is bulky stands by the wall, or it would hide half the room.
-        near = rng.random() < 0.75 or max(np.sort(part.half)[1] for part in thing) > 230
+        candidate = _OBJECTS[rng.integers(len(_OBJECTS))](rng, height)
+        # Choice: bulky objects stand by the wall, or they would hide half the room.
+        near = rng.random() < 0.75 or max(np.sort(part.half)[1] for part in candidate) > 230
         for _ in range(_TRIES):
-            away, around = rng.uniform(*(0.62 * wall, wall) if near else (950, 0.62 * wall)), rng.uniform(0, 2 * np.pi)
+            away = rng.uniform(0.62 * wall, wall) if near else rng.uniform(950, 0.62 * wall)
+            around = rng.uniform(0, 2 * np.pi)
             place = centre + np.array([away * np.cos(around), floor, away * np.sin(around)])
-            # Things stand with their back (+z) to the wall, more or less.
-            tried = _placed(thing, np.pi / 2 - around + rng.normal(0, 0.3), place)
-            if not _fits(tried, centre, normals, offsets, cameras, parts):
+            # Objects roughly turn their back (+z) to the wall.
+            moved = _moved(candidate, np.pi / 2 - around + rng.normal(0, 0.3), place)
+            if not _fits(moved, centre, normals, offsets, cameras, parts):
                 continue
-            covers = hidden | covered(tried, centre, cameras)
-            if covers.sum() <= max(allowed, hidden.sum()):
-                parts, hidden = parts + tried, covers
+            then_hidden = hidden | hidden_from(moved, centre, cameras)
+            if then_hidden.sum() <= max(allowed, hidden.sum()):
+                parts, hidden = parts + moved, then_hidden
                 break
     return parts

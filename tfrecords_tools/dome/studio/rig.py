@@ -1,43 +1,44 @@
-"""The dome's cameras and their sensors: two synthetic rigs, and any rig of a calibration file.
+"""The cameras of the dome and their sensors: two synthetic rigs, and any rig from a calibration file.
 
     position = c + d (cos e cos h, -sin e, cos e sin h)     heading h, elevation e seen from centre c (Y points down)
     f = (shorter side / 2) * distance / reach * zoom        so the shorter side shows `reach` mm either way at c
 
-"panoptic31" has the statistics of CMU Panoptic Studio's 31 HD cameras (read from calibration_160906_band2.json): rows
-of five round the dome, optical axes that miss each other by decimetres, mixed zooms, lenses that bend a wide view most.
-At FULL_REACH and 1920x1080 it has their focal lengths; a smaller reach scales the aim's errors along with the view, and
-keeps both the aim and the zooms from cutting into HANDS_REACH.
+"panoptic31" has the statistics of the 31 HD cameras of CMU Panoptic Studio (from calibration_160906_band2.json): rows
+of five around the dome, optical axes that miss each other by decimetres, mixed zooms, and distortion that is largest
+for wide views. At FULL_REACH and 1920x1080 it has their focal lengths. A smaller reach scales the errors of the aim
+with the view, and limits both aim and zoom so that HANDS_REACH stays in the frame.
 """
 
 import dataclasses
+import os
+from collections.abc import Sequence
 
 import numpy as np
 
 from hand_tf.core import geometry
-from tfrecords_tools.dome.random_keys import Salt
+from tfrecords_tools.dome.random_keys import RandomKey
 from tfrecords_tools.dump import panoptic
 
 RIGS = ("ring8", "panoptic31")
 UP = np.array([0.0, -1.0, 0.0])
-# The floor is near y = 0, as in Panoptic, and the focus this high above it, mm.
-HEIGHT = 1300.0
+HEIGHT = 1300.0  # mm; height of the centre above the floor, which is near y = 0, as in Panoptic
 RING_ELEVATION = (-10.0, 60.0)  # degrees above the horizon
 RING_DISTANCE = (1500.0, 2000.0)  # mm
-# Panoptic's rows of five cameras: elevation and heading of the first, degrees; then the one low camera by itself.
-# Choice: the rows are staggered so that the 30 headings are evenly spread.
+# Panoptic's rows of five cameras: elevation and heading of the first one, degrees; and the single low camera.
+# Choice: the rows are staggered so that the 30 headings are evenly spaced.
 ROWS = ((-2.5, 0.0), (4.3, 36.0), (13.9, 60.0), (23.1, 24.0), (40.7, 48.0), (48.2, 12.0))
 LOW = (-12.0, 130.0)
 RADIUS, RADIUS_SD = 2765.0, 21.0  # mm
-MISS = (25.0, 310.0)  # mm between an optical axis and the focus; the median is 130
-FULL_REACH = 1065.0  # mm: Panoptic's, whose wide lenses have fx 1395..1405 px at 1920x1080
-FULL_CORNER = np.hypot(960, 540) / (540 * RADIUS / FULL_REACH)  # normalised radius of such a frame's corner
-# Half the space of two hands, mm. Nobody zooms in so far, or aims so badly, that it leaves the frame.
+MISS = (25.0, 310.0)  # mm between an optical axis and the centre; the median is 130
+FULL_REACH = 1065.0  # mm; that of Panoptic, whose wide lenses have fx 1395..1405 px at 1920x1080
+FULL_CORNER = np.hypot(960, 540) / (540 * RADIUS / FULL_REACH)  # normalised radius of the corner of such a frame
+# Half the space that two hands need, mm. No camera zooms in so far, or aims so badly, that it leaves the frame.
 HANDS_REACH = 370.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sensor:
-    """What a camera does to light: colour `gain` [3], Gaussian `blur` (sigma, px), `noise` (sigma, grey levels)."""
+    """A camera's colour `gain` [3], Gaussian `blur` (sigma, px), `noise` (sigma, grey levels) and JPEG quality."""
 
     gain: np.ndarray
     blur: float
@@ -45,9 +46,9 @@ class Sensor:
     jpeg_quality: int
 
 
-def make_sensors(seed, sequence, n):
-    """List of `n` sensors: exposure times white balance, focus, noise and compression differ between cameras."""
-    rng = np.random.default_rng([seed, Salt.SENSORS, sequence])
+def make_sensors(seed: int, sequence: int, n: int) -> list[Sensor]:
+    """The sensors of `n` cameras, which differ in exposure, white balance, focus, noise and compression."""
+    rng = np.random.default_rng([seed, RandomKey.SENSORS, sequence])
     sensors = []
     for _ in range(n):
         gain = rng.uniform(0.82, 1.15) * rng.uniform(0.94, 1.06, 3)
@@ -62,8 +63,8 @@ def _direction(heading, elevation):
     return np.array([level * np.cos(heading), -np.sin(elevation), level * np.sin(heading)])
 
 
-def look_at(position, target, roll):
-    """World to camera R [3, 3], t [3] mm of a camera at `position` that looks at `target`, rolled by `roll` degrees."""
+def look_at(position: np.ndarray, target: np.ndarray, roll: float) -> tuple[np.ndarray, np.ndarray]:
+    """World-to-camera R [3, 3] and t [3] mm of a camera at `position` that looks at `target`; `roll` in degrees."""
     z = (target - position) / np.linalg.norm(target - position)
     x = np.cross(-UP, z)
     x /= np.linalg.norm(x)
@@ -72,10 +73,11 @@ def look_at(position, target, roll):
 
 
 def _camera(node, size, focal, aspect, offset, bend, pose):
-    """A camera of `size` (w, h) px; `offset` [2] of the principal point is in shorter sides.
+    """A camera of `size` (w, h) px; the `offset` [2] of the principal point is a fraction of the shorter side.
 
-    `bend` [5] are OpenCV's coefficients for radii in units of the frame's corner: real lenses bend a corner by some
-    percent, however long they are, and scaling by powers keeps the polynomial monotonic over the frame.
+    `bend` [5] are OpenCV's distortion coefficients k1, k2, p1, p2, k3 for radii in units of the frame's corner. Real
+    lenses of any focal length displace the corner by some percent; scaling the coefficients by powers of its radius
+    keeps the polynomial monotonic over the frame.
     """
     (width, height), (R, t) = size, pose
     cx, cy = (np.array([width, height]) - 1) / 2 + min(size) * np.asarray(offset)
@@ -85,8 +87,8 @@ def _camera(node, size, focal, aspect, offset, bend, pose):
 
 
 def _ring(seed, sequence, centre, size, reach, num_cameras):
-    """`num_cameras` cameras all around, at headings and stratified elevations of the sequence's own."""
-    rng = np.random.default_rng([seed, Salt.RING, sequence])
+    """`num_cameras` cameras all around; each sequence has its own headings and (stratified) elevations."""
+    rng = np.random.default_rng([seed, RandomKey.RING, sequence])
     headings = np.arange(num_cameras) + rng.uniform(-0.3, 0.3, num_cameras) + rng.uniform(0, num_cameras)
     shares = (rng.permutation(num_cameras) + rng.random(num_cameras)) / num_cameras
     elevations = RING_ELEVATION[0] + shares * (RING_ELEVATION[1] - RING_ELEVATION[0])
@@ -104,7 +106,7 @@ def _ring(seed, sequence, centre, size, reach, num_cameras):
 
 
 def _panoptic_lens(rng, zoom):
-    """Coefficients for radii in units of the corner of a 1920x1080 frame: zooming in straightens the picture."""
+    """Distortion coefficients for radii in units of the corner of a 1920x1080 frame; zooming in reduces distortion."""
     k1 = -0.2855 * zoom**-1.75 + rng.uniform(-0.004, 0.004)
     k2 = rng.uniform(0.17, 0.2) + 0.08 * (zoom - 1)
     k3 = -0.05 + 0.4 * (zoom - 1) + 1.1 * (zoom - 1) ** 2 + rng.uniform(-0.006, 0.006)
@@ -113,8 +115,8 @@ def _panoptic_lens(rng, zoom):
 
 
 def _panoptic_traits(rng):
-    """Zoom, the axis' distance from the focus (mm at FULL_REACH), and roll (degrees) of all 31 cameras, [31] each."""
-    # 18 lenses at the wide end, 12 zoomed in by some percent, one far in.
+    """Zoom, distance of the axis from the centre (mm at FULL_REACH) and roll (degrees) of all 31 cameras, [31] each."""
+    # 18 lenses at the wide end, 12 zoomed in by some percent, one by a third.
     zoom = np.concatenate([rng.uniform(0.995, 1.003, 18), rng.uniform(1.02, 1.18, 12), [1.325]])
     shares = (rng.permutation(31) + rng.random(31)) / 31
     miss = MISS[0] + shares**1.44 * (MISS[1] - MISS[0])
@@ -122,8 +124,8 @@ def _panoptic_traits(rng):
 
 
 def _panoptic(seed, sequence, centre, size, reach, num_cameras):
-    """The dome of `seed`, all or an evenly spread part of it; each sequence shifts its cameras by some millimetres."""
-    rng, shift = np.random.default_rng([seed, Salt.DOME]), np.random.default_rng([seed, Salt.SHIFT, sequence])
+    """The dome of `seed`, or an evenly spread part of it; each sequence shifts the cameras by some millimetres."""
+    rng, shift = np.random.default_rng([seed, RandomKey.DOME]), np.random.default_rng([seed, RandomKey.SHIFT, sequence])
     places = [(elevation, first + 72 * k) for elevation, first in ROWS for k in range(5)] + [LOW]
     chosen = spread(np.array([_direction(heading, elevation) for elevation, heading in places]), num_cameras)
     zooms, misses, rolls = _panoptic_traits(rng)
@@ -143,17 +145,17 @@ def _panoptic(seed, sequence, centre, size, reach, num_cameras):
     return [dataclasses.replace(cameras[index], name=f"00_{node:02d}") for node, index in enumerate(chosen)]
 
 
-def spread(directions, n):
-    """Sorted indices of `n` of the unit `directions` [m, 3], evenly spread: each next one is the farthest from all."""
+def spread(directions: np.ndarray, n: int) -> list[int]:
+    """Sorted indices of `n` evenly spread ones of the unit `directions` [m, 3]: each next one is farthest from all."""
     chosen, nearest = [0], directions @ directions[0]
     while len(chosen) < n:
-        nearest[chosen[-1]] = np.inf  # none is taken twice, even if others look in the very same direction
+        nearest[chosen[-1]] = np.inf  # never taken again, even if other directions are the same
         chosen.append(int(np.argmin(nearest)))
         nearest = np.maximum(nearest, directions @ directions[chosen[-1]])
     return sorted(chosen)
 
 
-def meeting_point(cameras):
+def meeting_point(cameras: Sequence[geometry.Camera]) -> np.ndarray:
     """The point [3] mm nearest to all optical axes (least squares). Raises ValueError if the axes are parallel."""
     axes = np.array([camera.R[2] for camera in cameras])
     across = np.eye(3) - axes[:, :, None] * axes[:, None]
@@ -170,13 +172,13 @@ def _scaled(camera, size):
 
 
 def _calibrated(path, size, num_cameras):
-    """(centre, cameras) of a calibration file's HD cameras."""
+    """Centre and cameras of a rig that consists of the HD cameras of a calibration file."""
     cameras = panoptic.read_calibration(path)
     for camera in cameras:
         if abs(size[0] / size[1] * camera.height / camera.width - 1) > 0.02:
             raise ValueError(
                 f"{path}: camera {camera.name} is {camera.width}x{camera.height}: "
-                f"pictures of {size[0]}x{size[1]} would be squeezed; choose a size of the same shape"
+                f"pictures of {size[0]}x{size[1]} would be distorted; choose a size with the same aspect ratio"
             )
     _check_count(num_cameras, len(cameras), path)
     try:
@@ -193,25 +195,33 @@ def _calibrated(path, size, num_cameras):
 
 def _check_count(num_cameras, most, where):
     if num_cameras != 0 and not 2 <= num_cameras <= most:
-        raise ValueError(f"{where}: 2 to {most} cameras can be had (0 for all), not {num_cameras}")
+        raise ValueError(f"{where}: 2 to {most} cameras are possible (0 for all), not {num_cameras}")
 
 
-def make_cameras(rig, seed, sequence, size, reach, num_cameras=0, calibration=None):
+def make_cameras(
+    rig: str | None,
+    seed: int,
+    sequence: int,
+    size: tuple[int, int],
+    reach: float | None,
+    num_cameras: int = 0,
+    calibration: str | os.PathLike | None = None,
+) -> tuple[np.ndarray, list[geometry.Camera]]:
     """The cameras of sequence number `sequence` and the point that they look at.
 
     Args:
         rig: "ring8" or "panoptic31"; not used with a calibration.
         size: (width, height) of the pictures, px.
-        reach: half of what a picture's shorter side shows at the centre, mm; not used with a calibration.
-        num_cameras: how many; 0 takes all the rig has. A part of a fixed rig is an evenly spread one.
-        calibration: path of a calibration file in Panoptic's format, whose HD cameras are taken as they are.
+        reach: half of what the shorter side of a picture shows at the centre, mm; not used with a calibration.
+        num_cameras: 0 for all cameras of the rig. A smaller number of a fixed rig is evenly spread.
+        calibration: path of a calibration file in Panoptic's format, whose HD cameras are used as they are.
 
     Returns:
-        centre [3] mm, list of `geometry.Camera`.
+        centre [3] mm, and the cameras.
 
-    Raises ValueError for an unknown rig, an impossible number of cameras, or a calibration file whose pictures have
-    another shape, whose optical axes are parallel, or one of whose cameras looks away from where they meet (or that
-    `panoptic.read_calibration` refuses); FileNotFoundError without the file.
+    Raises ValueError for an unknown rig or an impossible number of cameras; for a calibration file whose pictures have
+    another aspect ratio, whose optical axes are parallel, with a camera that looks away from where they meet, or that
+    `panoptic.read_calibration` refuses; FileNotFoundError if the file does not exist.
     """
     size = (int(size[0]), int(size[1]))
     if calibration is not None:
@@ -219,7 +229,7 @@ def make_cameras(rig, seed, sequence, size, reach, num_cameras=0, calibration=No
     if rig not in RIGS:
         raise ValueError(f"rig {rig!r}: one of {', '.join(RIGS)} expected")
     centre = np.array([0.0, -HEIGHT, 0.0])
-    centre += np.random.default_rng([seed, Salt.CENTRE, sequence]).uniform(-60, 60, 3) * [1, 0.3, 1]
+    centre += np.random.default_rng([seed, RandomKey.CENTRE, sequence]).uniform(-60, 60, 3) * [1, 0.3, 1]
     if rig == "ring8":
         _check_count(num_cameras, 100, rig)
         return centre, _ring(seed, sequence, centre, size, reach, num_cameras or 8)

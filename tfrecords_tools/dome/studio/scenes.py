@@ -1,27 +1,30 @@
-"""What one camera of the dome sees when nobody is there, and the noise of its sensor.
+"""What a camera of the dome sees when nobody is there, and the noise of its sensor.
 
-    scene = blur(clip(gain * room)),   picture = scene with people + noise,   noise ~ N(0, sigma) a pixel and channel
+    scene = blur(clip(gain * room)),   picture = scene with people + noise,   noise ~ N(0, sigma) per pixel and channel
 
-Ray-casting a room takes seconds for a large picture, so a view is made once, saved, and mapped into memory by every
-process that draws.
+Ray-casting the room takes seconds for a large picture. So a view is made once, saved, and mapped into memory by every
+process that draws pictures.
 """
 
 import collections
+import os
 import pathlib
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from tfrecords_tools.dome.studio import room
+from hand_tf.core import geometry
+from tfrecords_tools.dome.studio import rig, room
 
 # camera, sensor; scene [h, w, 3] uint8 RGB without noise; depth [h, w] float32 mm; noise [h + s, w + s, 3] int8
 View = collections.namedtuple("View", "camera sensor scene depth noise")
-_SPARE = 48  # px by which the field of noise is larger than the picture: where it is cut differs from frame to frame
+_SPARE = 48  # px by which the noise is larger than a picture: each frame uses another part of it
 _ARRAYS = ("scene", "depth", "noise")
 
 
-def make(studio_room, camera, sensor, key):
-    """The `View` of a camera; `key` (integers) decides its noise."""
+def make(studio_room: room.Room, camera: geometry.Camera, sensor: rig.Sensor, key: Sequence[int]) -> View:
+    """The `View` of a camera; the integers `key` decide its noise."""
     image, depth = room.picture(studio_room, camera)
     scene = cv2.convertScaleAbs(np.clip(image * (255 * sensor.gain), 0, 255).astype(np.float32))
     if sensor.blur:
@@ -32,20 +35,23 @@ def make(studio_room, camera, sensor, key):
     return View(camera, sensor, scene, depth, noise)
 
 
-def save(view, folder):
-    """Saves the arrays of `view` below `folder`, over whatever a stopped run left there."""
+def save(view: View, folder: str | os.PathLike) -> None:
+    """Saves the arrays of `view` in `folder`, replacing what a stopped run may have left there.
+
+    Raises OSError if a file cannot be written.
+    """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in _ARRAYS:
         path = folder / f"{view.camera.name}.{name}.npy"
         try:
             np.save(path, getattr(view, name), allow_pickle=False)
-        except OSError as error:  # a full disk: NumPy does not name the file
+        except OSError as error:  # for a full disk NumPy does not name the file
             raise OSError(f"{path}: cannot be written ({error})") from error
 
 
-def load(folder, camera, sensor):
-    """The `View` that `save` left in `folder`, its arrays mapped, not read."""
+def load(folder: str | os.PathLike, camera: geometry.Camera, sensor: rig.Sensor) -> View:
+    """The `View` that `save` wrote to `folder`; its arrays are mapped into memory."""
     paths = (pathlib.Path(folder) / f"{camera.name}.{name}.npy" for name in _ARRAYS)
-    # Plain arrays over the maps: slicing np.memmap itself is slow.
+    # Plain arrays over the maps, because slicing an np.memmap is slow.
     return View(camera, sensor, *(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)) for path in paths))

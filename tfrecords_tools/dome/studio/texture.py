@@ -1,10 +1,13 @@
-"""What walls and floors look like: procedural patterns, evaluated at any point (u, v) mm, at any resolution.
+"""Appearance of walls and floors: procedural patterns that can be evaluated at any point (u, v) mm.
 
-    noise(u, v, s)      a smooth random field in -1..1 with bumps of s mm, faded out where a pixel is wider than a bump
-    cover(d, w)         = clip(1/2 - d / w, 0, 1): how much of a pixel w mm wide lies where the signed distance d < 0
+    noise(u, v, s)      smooth random field in -1..1 with bumps of s mm; fades out where a pixel is wider than a bump
+    cover(d, w)         = clip(1/2 - d / w, 0, 1): the fraction of a pixel w mm wide in which the signed distance d < 0
 
-Every pattern is built from distances to its edges, so its edges are smoothed over the pixel's footprint and need no
-supersampling. Colours are reflectances; lamps and windows have more than 1.
+Every pattern is made of signed distances to its edges. Edges are smoothed over the footprint of a pixel, so no
+supersampling is needed at any resolution. Colours are reflectances; lamps and windows exceed 1.
+
+All patterns take a surface `s`, noise `n`, points `u`, `v` [n] mm and pixel widths `w` [n] mm; they return colours
+[n, 3].
 """
 
 import colorsys
@@ -19,40 +22,50 @@ FLOORS = ("wood", "tiles", "carpet", "plaster")
 
 
 class Noise:
-    """Random numbers of one room: `smooth` fields over the plane and `cell` values for integer indices."""
+    """The random numbers of one room: `smooth` fields over the plane, and `cell` values for integer indices."""
 
-    def __init__(self, rng):
+    def __init__(self, rng: np.random.Generator) -> None:
         table = rng.uniform(-1, 1, (_SIDE, _SIDE)).astype(np.float32)
         self.table = np.pad(table, _PAD, mode="wrap")
         self.values = rng.random(4096).astype(np.float32)
 
-    def cell(self, i, j, k=0):
-        """Values [n] in 0..1 of the cells `i`, `j` [n] (whole numbers); each k is another one."""
+    def cell(self, i: np.ndarray, j: np.ndarray, k: int = 0) -> np.ndarray:
+        """Values [n] in 0..1 of the cells `i`, `j` [n] (whole numbers); different `k` give different values."""
         return self.values[(i.astype(np.int64) * 127 + np.int64(311) * j.astype(np.int64) + 911 * k) & 4095]
 
-    def smooth(self, u, v, scale, width):
-        """Value noise [n] with bumps of `scale` mm (a number, or two: along u and v)."""
+    def smooth(self, u: np.ndarray, v: np.ndarray, scale: float | tuple[float, float], width: np.ndarray) -> np.ndarray:
+        """Noise [n] at (u, v) [n] mm with bumps of `scale` mm (one number, or two: along u and v)."""
         across, along = np.broadcast_to(scale, 2)
         fade = np.clip(min(across, along) / width - 0.7, 0, 1)
         if not fade.any():
             return fade
-        count, columns = len(u), 1024  # cv2.remap takes no pictures longer than 32767
+        count, columns = len(u), 1024  # cv2.remap takes no picture longer than 32767
         maps = np.zeros((2, -(-count // columns) * columns), np.float32)
         for row, (value, size) in zip(maps, ((u, across), (v, along)), strict=True):
-            turns = value * np.float32(1 / (size * _SIDE))
-            row[:count] = (turns - np.floor(turns)) * _SIDE + _PAD / 2  # np.mod, but several times faster
+            periods = value * np.float32(1 / (size * _SIDE))
+            row[:count] = (periods - np.floor(periods)) * _SIDE + _PAD / 2  # several times faster than np.mod
         x, y = maps.reshape(2, -1, columns)
         return fade * cv2.remap(self.table, x, y, cv2.INTER_CUBIC).ravel()[:count]
 
-    def rough(self, u, v, scale, width, octaves=3):
-        """`octaves` of noise [n] from `scale` mm downwards, each half as large and half as strong as the one before."""
+    def rough(
+        self,
+        u: np.ndarray,
+        v: np.ndarray,
+        scale: float | tuple[float, float],
+        width: np.ndarray,
+        octaves: int = 3,
+    ) -> np.ndarray:
+        """Sum [n] of `octaves` of noise, the first with bumps of `scale` mm, each next one half as large and strong."""
         parts = (self.smooth(u + 131 * k, v - 57 * k, np.divide(scale, 2**k), width) / 2**k for k in range(octaves))
         return sum(parts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Surface:
-    """A wall or floor: a pattern `kind` of `colours` [4, 3] with cells of `cell` [2] mm, and `decals.Decal`s on it."""
+    """A wall or floor: a pattern of some `kind` with `colours` [4, 3] and cells of `cell` [2] mm, and its decals.
+
+    `key` selects the random values of its cells.
+    """
 
     kind: str
     colours: np.ndarray
@@ -61,58 +74,58 @@ class Surface:
     decals: tuple
 
 
-def muted(rng):
-    """A greyish indoor colour [3]."""
+def muted(rng: np.random.Generator) -> np.ndarray:
+    """A random greyish indoor colour [3]."""
     warm, green = rng.uniform(-0.08, 0.14), rng.uniform(-0.02, 0.04)
     return rng.uniform(0.2, 0.8) * np.array([1 + warm, 1 + green, 1 - warm])
 
 
-def colour(rng):
-    """A colour [3] of a thing: mostly muted, sometimes dark, like skin, or saturated."""
+def colour(rng: np.random.Generator) -> np.ndarray:
+    """A random colour [3] of an object: mostly muted, sometimes dark, similar to skin, or saturated."""
     kind = rng.choice(4, p=[0.5, 0.17, 0.18, 0.15])
     if kind == 0:
         return muted(rng)
     if kind == 1:
         return rng.uniform(0.04, 0.14) + rng.uniform(-0.02, 0.02, 3)
-    if kind == 2:  # from dark to light skin, cardboard and wood on the way
+    if kind == 2:  # from dark to light skin, with cardboard and wood in between
         dark, light = np.array([0.36, 0.23, 0.17]), np.array([0.86, 0.68, 0.57])
         return np.clip(dark + rng.random() * (light - dark) + rng.uniform(-0.04, 0.04, 3), 0, 1)
     hue = rng.choice([0.0, 0.04, 0.09, 0.14, 0.33, 0.47, 0.57, 0.61, 0.65, 0.92]) + rng.uniform(-0.02, 0.02)
     return np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.4, 0.78), rng.uniform(0.3, 0.78)))
 
 
-def wood_colours(rng):
-    """Two similar browns [2, 3], from pale to dark wood."""
+def wood_colours(rng: np.random.Generator) -> np.ndarray:
+    """Two similar random browns [2, 3], anywhere from pale to dark wood."""
     brown = np.array([0.72, 0.54, 0.37]) * rng.uniform(0.45, 1.1) + rng.uniform(-0.04, 0.04, 3)
     return np.clip(np.stack([brown, brown * rng.uniform(0.7, 0.9)]), 0.05, 0.95)
 
 
-def cover(distance, width):
-    """How much of a pixel `width` mm wide lies where the signed `distance` (mm) is negative, [n]."""
+def cover(distance: np.ndarray, width: np.ndarray | float) -> np.ndarray:
+    """Fraction [n] of a pixel `width` mm wide in which the signed `distance` (mm) is negative."""
     return np.clip(0.5 - distance / width, 0, 1)
 
 
-def mix(below, above, share):
-    """Colours [n, 3]: `share` [n] of `above` ([3] or [n, 3]) over `below` [n, 3]."""
+def mix(below: np.ndarray, above: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Colours [n, 3]: `above` ([3] or [n, 3]) over `below` [n, 3] with opacity `share` [n]."""
     return below + share[:, None] * (np.asarray(above, np.float32) - below)
 
 
-def tile(u, size):
-    """Index of the cell of `size` mm that `u` lies in, and the position within it, from -size/2 to size/2."""
+def tile(u: np.ndarray, size: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the cell of `size` mm that contains `u` mm, and the position within it, from -size/2 to size/2."""
     index = np.floor(u / size)
     return index, u - (index + 0.5) * size
 
 
-def grey(values, colours):
-    """Colours [n, 3]: brightness `values` [n] times one colour [3]."""
-    return values[:, None] * np.asarray(colours, np.float32)
+def shades(values: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+    """Colours [n, 3]: one colour `rgb` [3] times the brightness `values` [n]."""
+    return values[:, None] * np.asarray(rgb, np.float32)
 
 
 def _panels(s, n, u, v, w):
-    """Painted boards with seams and bolts; a camera, a plate or nothing in the middle of each."""
+    """Painted boards with seams and bolts, and a camera, a plate or nothing in the middle of each."""
     (i, x), (j, y) = tile(u, s.cell[0]), tile(v, s.cell[1])
     tint = 1 + 0.16 * (n.cell(i, j, s.key) - 0.5) + 0.06 * n.rough(u, v, 300, w) + 0.05 * n.rough(u, v, 12, w, 2)
-    base = mix(grey(tint, s.colours[0]), s.colours[1] * tint[:, None], (n.cell(i, j, s.key + 1) < 0.2) * 1.0)
+    base = mix(shades(tint, s.colours[0]), s.colours[1] * tint[:, None], (n.cell(i, j, s.key + 1) < 0.2) * 1.0)
     gaps = s.cell[0] / 2 - np.abs(x), s.cell[1] / 2 - np.abs(y)
     base = mix(base, s.colours[0] * 0.3, 0.8 * cover(np.minimum(*gaps) - 3, w))
     bolt = np.hypot(gaps[0] - 32, gaps[1] - 32)
@@ -132,53 +145,53 @@ def _panels(s, n, u, v, w):
 
 
 def _wood(s, n, u, v, w):
-    """Planks along v, each with its own grain; grey ones pass for brushed metal."""
+    """Planks along v, each with its own grain; in grey they look like brushed metal."""
     i, x = tile(u, s.cell[0])
     j, y = tile(v + 617 * n.cell(i, i, s.key), 4 * s.cell[1])
     shift = 997 * n.cell(i, j, s.key + 1)
     bend = 14 * n.smooth(u + shift, v, (120, 420), w)
     grain = n.rough(u + bend + shift, v + shift, (26, 700), w, 4) + 0.4 * n.smooth(u + shift, v, (3, 90), w)
     tint = 1 + 0.22 * (n.cell(i, j, s.key + 2) - 0.5) + 0.05 * n.rough(u, v, 400, w, 2)
-    base = mix(grey(tint, s.colours[0]), s.colours[1] * tint[:, None], np.clip(0.5 + 0.7 * grain, 0, 1))
+    base = mix(shades(tint, s.colours[0]), s.colours[1] * tint[:, None], np.clip(0.5 + 0.7 * grain, 0, 1))
     gap = np.minimum(s.cell[0] / 2 - np.abs(x), 2 * s.cell[1] - np.abs(y))
     return base * (1 - 0.6 * cover(gap - 2, w))[:, None]
 
 
 def _bricks(s, n, u, v, w):
-    """Bricks or tiles with joints; every second row is shifted if the cells are bricks'."""
+    """Bricks or tiles with joints; every other row of bricks is shifted."""
     j, y = tile(v, s.cell[1])
     i, x = tile(u + (0 if s.kind == "tiles" else 0.5) * s.cell[0] * np.mod(j, 2), s.cell[0])
     tint = 1 + 0.3 * (n.cell(i, j, s.key) - 0.5) + 0.12 * n.rough(u, v, 40, w) + 0.08 * n.rough(u, v, 500, w, 2)
-    base = mix(grey(tint, s.colours[0]), s.colours[1], 0.6 * (n.cell(i, j, s.key + 1) < 0.25))
+    base = mix(shades(tint, s.colours[0]), s.colours[1], 0.6 * (n.cell(i, j, s.key + 1) < 0.25))
     gap = np.minimum(s.cell[0] / 2 - np.abs(x), s.cell[1] / 2 - np.abs(y))
-    joint = grey(1 + 0.1 * n.rough(u, v, 15, w, 2), s.colours[2] * 0.7)
+    joint = shades(1 + 0.1 * n.rough(u, v, 15, w, 2), s.colours[2] * 0.7)
     return mix(base, joint, cover(gap - 4, w))
 
 
 def _fabric(s, n, u, v, w):
-    """A curtain: soft folds, a weave, a hem."""
+    """A curtain with soft folds and a weave."""
     sway = u + 25 * n.smooth(u, v, (180, 900), w)
     folds = np.sin(2 * np.pi * sway / s.cell[0] + 2 * n.smooth(sway, v, (300, 2500), w))
     light = 0.72 + 0.22 * folds + 0.1 * n.rough(sway, v, (60, 400), w) + 0.06 * n.rough(u, v, 5, w, 2)
-    return grey(light, s.colours[0])
+    return shades(light, s.colours[0])
 
 
 def _foam(s, n, u, v, w):
-    """Acoustic foam: wedges in squares, turned by a quarter from one square to the next."""
+    """Acoustic foam: squares of wedges that alternate between both directions."""
     (i, x), (j, y) = tile(u, s.cell[0]), tile(v, s.cell[0])
     flat = np.where(np.mod(i + j, 2) > 0, x, y)
     wedge = np.abs(np.mod(flat / 50, 1) - 0.5) * 2
     contrast = np.clip(25 / w - 0.5, 0, 1)
     light = 1 + contrast * 0.8 * (wedge - 0.5) + 0.12 * n.rough(u, v, 10, w, 2)
     gap = s.cell[0] / 2 - np.maximum(np.abs(x), np.abs(y))
-    return grey(light * (1 - 0.5 * cover(gap - 3, w)), s.colours[0] * 0.55)
+    return shades(light * (1 - 0.5 * cover(gap - 3, w)), s.colours[0] * 0.55)
 
 
 def _shelf(s, n, u, v, w):
-    """Boards with books and boxes: spines of several widths and heights before a dark back."""
+    """Shelves with books of different widths and heights in front of a dark back."""
     height, board = 360.0, 14
     j, y = tile(v, height)
-    base = grey(1 + 0.15 * n.rough(u, v, 80, w, 2), s.colours[0] * 0.22)
+    base = shades(1 + 0.15 * n.rough(u, v, 80, w, 2), s.colours[0] * 0.22)
     thick = 28 + 60 * n.cell(j, j, s.key)
     i, x = tile(u + 400 * n.cell(j, j, s.key + 1), thick)
     tall = height * (0.5 + 0.4 * n.cell(i, j, s.key + 2))
@@ -195,16 +208,16 @@ def _shelf(s, n, u, v, w):
 
 
 def _plaster(s, n, u, v, w):
-    """A painted wall with stains and a coarse grain; as a floor, concrete."""
+    """A painted wall with stains and a coarse grain; on the floor it looks like concrete."""
     light = 1 + 0.12 * n.rough(u, v, 600, w, 4) + 0.06 * n.rough(u, v, 7, w, 2)
     stain = np.clip(2 * n.rough(u + 900, v, (420, 640), w) - 0.9, 0, 1)
-    return mix(grey(light, s.colours[0]), s.colours[1] * 0.6, 0.4 * stain)
+    return mix(shades(light, s.colours[0]), s.colours[1] * 0.6, 0.4 * stain)
 
 
 def _pegboard(s, n, u, v, w):
-    """A board full of holes, with things hung on it."""
+    """A perforated board with things hanging on it."""
     (_, x), (_, y) = tile(u, 40), tile(v, 40)
-    base = grey(1 + 0.08 * n.rough(u, v, 200, w), s.colours[0])
+    base = shades(1 + 0.08 * n.rough(u, v, 200, w), s.colours[0])
     base = mix(base, s.colours[0] * 0.2, 0.9 * cover(np.hypot(x, y) - 5, w))
     (i, x), (j, y) = tile(u, s.cell[0]), tile(v, s.cell[1])
     half = s.cell[0] * (0.06 + 0.2 * n.cell(i, j, s.key)), s.cell[1] * (0.1 + 0.25 * n.cell(i, j, s.key + 1))
@@ -219,10 +232,10 @@ def _pegboard(s, n, u, v, w):
 
 
 def _carpet(s, n, u, v, w):
-    """Carpet tiles: short pile, some squares in the second colour, seams; flecks and a few stains."""
+    """Carpet tiles with a short pile, some in the second colour, with seams and flecks."""
     (i, x), (j, y) = tile(u, s.cell[0]), tile(v, s.cell[0])
     light = 1 + 0.2 * (n.cell(i, j, s.key) - 0.5) + 0.16 * n.rough(u, v, 7, w, 2) + 0.12 * n.rough(u, v, 350, w, 4)
-    base = mix(grey(light, s.colours[0]), s.colours[1] * light[:, None], 0.5 * (n.cell(i, j, s.key + 1) < 0.3))
+    base = mix(shades(light, s.colours[0]), s.colours[1] * light[:, None], 0.5 * (n.cell(i, j, s.key + 1) < 0.3))
     base = mix(base, s.colours[2], 0.5 * np.clip(8 * n.smooth(u + 333, v, 21, w) - 5.6, 0, 1))
     return base * (1 - 0.45 * cover(s.cell[0] / 2 - np.maximum(np.abs(x), np.abs(y)) - 4, w))[:, None]
 
@@ -241,6 +254,6 @@ _PATTERNS = {
 }
 
 
-def pattern(surface, noise, u, v, width):
+def pattern(surface: Surface, noise: Noise, u: np.ndarray, v: np.ndarray, width: np.ndarray) -> np.ndarray:
     """Colours [n, 3] float32 of `surface` without its decals at (u, v) [n] mm; a pixel is `width` [n] mm wide there."""
     return _PATTERNS[surface.kind](surface, noise, u, v, width).astype(np.float32)
