@@ -38,8 +38,7 @@ def _scenario(count):
 
 
 def _call(module, arguments):
-    command_line.reset(module.FLAGS)
-    if command_line.old_run(module.main, module.FLAGS, [module.__name__, *arguments]):
+    if command_line.run(module.main, arguments):
         raise ValueError(f"{module.__name__} {' '.join(arguments)} failed")
 
 
