@@ -3,8 +3,8 @@
     WORKDIR/checkpoints/epoch_00012.npz    after 12 epochs: {name: array}
     WORKDIR/checkpoints/best.npz           after the epoch with the lowest val_n_mpjpe, with --keep=best
 
-    <part>/<layer>/<variable>              a name, such as encoder/layer1.0.conv1/kernel
-    optimizer/<variable>_<slot>
+    <part>/<layer>/<variable>    such as encoder/layer1.0.conv1/kernel
+    optimizer/<name>/<slot>      such as optimizer/encoder/conv1/kernel/momentum
 
 A run that is killed and started again continues from the newest file as if nothing had happened: together with batches
 that are a pure function of (seed, epoch), the result is the same. Files appear whole or not at all.
@@ -26,19 +26,30 @@ BEST = "best.npz"
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """All variables of a compiled model by name: weights, statistics, seeds of dropout, and the optimizer's."""
+    """All variables of a compiled model by name: weights, statistics, seeds of dropout, and the optimizer's.
+
+    Names do not depend on the numbers that Keras gives to optimizers and seed generators as it makes them.
+    """
     model.optimizer.build(model.trainable_variables)
     names = {id(variable): name for name, variable in _of_layers(model, "")}
-    found = {names.get(id(variable), variable.path): variable for variable in model.variables}
-    # The first part of the path is the optimizer's own name, which Keras numbers in the order of their making.
-    found |= {f"optimizer/{v.path.partition('/')[2]}": v for v in model.optimizer.variables}
-    if len(found) != len(model.variables) + len(model.optimizer.variables):
+    named = [(names[id(variable)], variable) for variable in model.variables]
+    own = [v for v in model.optimizer.variables if v.path.rpartition("/")[2] in ("iteration", "learning_rate")]
+    slots = [v for v in model.optimizer.variables if not any(v is each for each in own)]
+    named += [(f"optimizer/{v.path.rpartition('/')[2]}", v) for v in own]
+    # As many slots for each trainable variable, one variable after the other.
+    count = len(slots) // max(len(model.trainable_variables), 1)
+    for i, slot in enumerate(slots):
+        owner = model.trainable_variables[i // count]
+        kind = slot.path.rpartition("/")[2].removeprefix(f"{owner.path.replace('/', '_')}_")
+        named.append((f"optimizer/{names[id(owner)]}/{kind}", slot))
+    found = dict(named)
+    if len(found) != len(named):
         raise ValueError("two variables of the model have one name, so a checkpoint could not tell them apart")
     return found
 
 
 def _of_layers(model, prefix) -> Iterator[tuple[str, keras.Variable]]:
-    """(name, variable) of all layers of a model and of the models in it. Not by `path`, which Keras numbers too."""
+    """(name, variable) of all layers of a model and of the models in it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _of_layers(layer, f"{prefix}{layer.name}/")
