@@ -1,6 +1,7 @@
 """Imports go one way, and only where TensorFlow is needed does it come along."""
 
 import ast
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -9,31 +10,24 @@ import pytest
 
 import hand_tf
 
-PACKAGE = pathlib.Path(hand_tf.__file__).parent
-TOOLS = PACKAGE.parent / "tfrecords_tools"
-
-# A module may import those of the rows above its own.
-LAYERS = (
-    {"skeleton"},
-    {"schema", "geometry", "manifest", "scenarios", "drawing", "figures", "command", "litert", "kernels"},
-    {"layers", "losses", "metrics", "augment", "streams", "inputs", "workdir", "processes"},
-    {"resnet", "mobile", "pipeline", "labelled", "probe", "checkpoints"},
-    {"models"},
-    {"regimes", "summaries"},
-    {"settings", "study", "provenance"},
-    {"trainer"},
-    {"train", "evaluate", "export", "predict"},
-    {"overlays"},
-    {"report"},  # reads what the other commands wrote, and loads models as `evaluate` does
-)
-COMMANDS = {"train", "evaluate", "export", "predict", "report"}
-HEIGHT = {name: height for height, row in enumerate(LAYERS) for name in row}
-BACKEND_FREE = {"layers", "losses", "metrics", "resnet", "mobile", "models", "regimes"}
-LIGHT = {"skeleton", "geometry", "manifest", "scenarios", "drawing", "command"}
+ROOT = pathlib.Path(hand_tf.__file__).resolve().parents[1]
+# The packages in the order of architecture: a package may import those before it; those of one row do not know each
+# other. `commands` are the modules that lie beside the packages.
+ORDER = {
+    "hand_tf": (("core",), ("data", "nets"), ("training",), ("results", "serving"), ("commands",)),
+    "tfrecords_tools": (("dump",), ("records",), ("commands", "dome")),
+    "tfrecords_tools.dome": (("random_keys",), ("person", "studio"), ("commands",)),
+}
+# Model mathematics knows no backend; `kernels` holds the one shortcut, `parts` reads files.
+BACKEND_FREE = [*(ROOT / "hand_tf" / "nets").glob("*.py"), *(ROOT / "hand_tf" / "training").glob("*.py")]
+BACKEND_FREE = [path for path in BACKEND_FREE if path.stem in ("layers", "resnet", "mobile", "models", "metrics")]
+BACKEND_FREE += [ROOT / "hand_tf" / "training" / f"{name}.py" for name in ("losses", "regimes", "wiring")]
+FRAMEWORKS = {"tensorflow", "keras", "jax", "torch", "matplotlib"}
 
 
-def names(folder):
-    return {path.stem for path in folder.glob("*.py")} - {"__init__"}
+def modules(package):
+    """Paths of the modules of a package, at any depth."""
+    return sorted(path for path in (ROOT / package.replace(".", "/")).rglob("*.py") if path.stem != "__init__")
 
 
 def imported(path):
@@ -48,9 +42,13 @@ def imported(path):
     return found
 
 
-def siblings(found):
-    """The modules of `hand_tf` among dotted names."""
-    return {name.split(".")[1] for name in found if name.startswith("hand_tf.")}
+def place(name, package):
+    """The part of `package` that a dotted name belongs to, None for names of other packages."""
+    rest = name.removeprefix(f"{package}.")
+    if rest == name:
+        return None
+    part = rest.split(".")[0]
+    return part if part in set(itertools.chain(*ORDER[package])) else "commands"
 
 
 def outside(found):
@@ -58,49 +56,77 @@ def outside(found):
     return {name.split(".")[0] for name in found} - set(sys.stdlib_module_names) - {"hand_tf", "tfrecords_tools"}
 
 
-def test_every_module_has_its_place():
-    assert names(PACKAGE) <= set(HEIGHT)
+@pytest.mark.parametrize("package", ORDER)
+def test_imports_go_one_way(package):
+    height = {part: n for n, row in enumerate(ORDER[package]) for part in row}
+    folders = {path.name for path in (ROOT / package.replace(".", "/")).iterdir() if (path / "__init__.py").is_file()}
+    assert folders <= set(height), "a package without its place in the order"
+    for path in modules(package):
+        own = place(".".join(path.relative_to(ROOT).with_suffix("").parts), package)
+        for name in imported(path):
+            other = place(name, package)
+            # Commands and the modules of dome/ that lie side by side may use each other.
+            allowed = other is None or other == own or height[other] < height[own]
+            assert allowed, f"{path.relative_to(ROOT)} must not import {name}"
 
 
-@pytest.mark.parametrize("module", sorted(names(PACKAGE) & set(HEIGHT)))
-def test_imports_go_one_way(module):
-    found = imported(PACKAGE / f"{module}.py")
-    wrong = {name for name in siblings(found) if HEIGHT[name] >= HEIGHT[module]}
-    assert not wrong, f"{module} must not import {wrong}"
-    assert not {name.split(".")[0] for name in found} & {"tfrecords_tools", "benchmarks", "tests"}
+def test_hand_tf_does_not_need_the_tools():
+    for path in modules("hand_tf"):
+        assert not {name.split(".")[0] for name in imported(path)} & {"tfrecords_tools", "benchmarks", "tests"}, path
 
 
-def test_the_package_itself_imports_nothing_of_its_own():
-    found = imported(PACKAGE / "__init__.py")
-    assert not siblings(found) and not outside(found)
+def test_tools_use_the_core_alone():
+    for path in modules("tfrecords_tools"):
+        wrong = {name for name in imported(path) if name.startswith("hand_tf.") and not name.startswith("hand_tf.core")}
+        assert not wrong, f"{path.relative_to(ROOT)} must not import {wrong}"
 
 
-@pytest.mark.parametrize("module", sorted(names(TOOLS)))
-def test_tools_use_what_the_records_need_and_no_more(module):
-    allowed = {"skeleton", "schema", "geometry", "manifest", "drawing", "command"}
-    assert siblings(imported(TOOLS / f"{module}.py")) <= allowed
+def test_the_packages_themselves_import_no_framework():
+    for path in [*ROOT.glob("hand_tf/**/__init__.py"), *ROOT.glob("tfrecords_tools/**/__init__.py")]:
+        assert not outside(imported(path)) & FRAMEWORKS, path
 
 
-@pytest.mark.parametrize("module", sorted(BACKEND_FREE))
-def test_model_mathematics_is_backend_free(module):
-    allowed = {"keras", "numpy"} | ({"h5py", "safetensors"} if module == "resnet" else set())
-    found = imported(PACKAGE / f"{module}.py")
-    assert outside(found) <= allowed
-    assert siblings(found) <= BACKEND_FREE | {"skeleton"} | ({"kernels"} if module == "layers" else set())
+@pytest.mark.parametrize("path", BACKEND_FREE, ids=lambda path: path.stem)
+def test_model_mathematics_is_backend_free(path):
+    found = imported(path)
+    assert outside(found) <= {"keras", "numpy"} | ({"h5py", "safetensors"} if path.stem == "resnet" else set())
+    ours = {".".join(name.split(".")[:3]) for name in found if name.startswith("hand_tf.")}
+    known = {f"hand_tf.{each.parent.name}.{each.stem}" for each in BACKEND_FREE} | {"hand_tf.core.skeleton"}
+    known |= {"hand_tf.training.losses"} | ({"hand_tf.nets.kernels"} if path.stem == "layers" else set())
+    assert {name for name in ours if name not in known and name.count(".") == 2} - {
+        "hand_tf.nets",
+        "hand_tf.core",
+    } == set()
 
 
-@pytest.mark.parametrize("module", sorted(LIGHT))
-def test_light_modules_name_no_framework(module):
-    assert not outside(imported(PACKAGE / f"{module}.py")) & {"tensorflow", "keras", "jax", "torch"}
+def test_tensorflow_stays_in_its_rooms():
+    """Elsewhere Keras is enough, so that models train on every backend."""
+    rooms = {"core/schema", "data", "training/trainer", "training/callbacks", "training/streams", "serving"}
+    rooms |= {"nets/kernels", "results/evaluation"}
+    for path in modules("hand_tf"):
+        name = path.relative_to(ROOT / "hand_tf").with_suffix("").as_posix()
+        if "tensorflow" in outside(imported(path)):
+            assert name in rooms or name.split("/")[0] in rooms, name
 
 
 def test_light_modules_load_no_framework():
-    modules = ", ".join(f"hand_tf.{name}" for name in sorted(LIGHT))
-    code = f"import sys, {modules}; print(*({{'tensorflow', 'keras', 'jax'}} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == []
+    light = [path for path in modules("hand_tf") if path.parent.name == "core" and path.stem != "schema"]
+    light += [ROOT / "hand_tf" / name for name in ("data/scenarios.py", "training/settings.py", "training/runs.py")]
+    names = ", ".join(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in light)
+    code = f"import sys, {names}; print(*({FRAMEWORKS!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
-def test_only_commands_define_flags():
-    for module in names(PACKAGE) - COMMANDS - {"command", "settings"}:  # `settings` are those of `train`
-        assert "absl" not in outside(imported(PACKAGE / f"{module}.py")), module
+def test_only_the_command_line_knows_absl():
+    """A library function that reads a flag could not be called by another program."""
+    for path in [*modules("hand_tf"), *modules("tfrecords_tools"), *modules("benchmarks")]:
+        assert ("absl" in outside(imported(path))) == (path.stem == "command_line"), path
+
+
+def test_the_tree_shows_commands_and_six_packages():
+    folder = ROOT / "hand_tf"
+    commands = {"train", "evaluate", "study", "report", "export", "predict"}
+    assert {path.stem for path in folder.glob("*.py")} == commands | {"__init__"}
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert packages == {"core", "data", "nets", "training", "results", "serving"}
