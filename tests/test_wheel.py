@@ -19,13 +19,12 @@ pytestmark = pytest.mark.slow
 def installed(tmp_path_factory):
     """The folder of programs of an environment that holds the wheel, and nothing else of this project."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
     source = folder / "source"
     # A copy of what git tracks, so that a folder `build` of earlier wheels adds nothing.
-    files = subprocess.run(
-        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    )
-    for name in filter(None, files.stdout.decode().split("\0")):
+    listing = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
+    files = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, files.split("\0")):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
@@ -62,9 +61,8 @@ def run(installed, empty):
 
 
 def test_it_is_the_wheel_that_is_imported(run, installed):
-    where, _ = run(
-        "-c", "import hand_tf, tfrecords_tools; print(hand_tf.__file__, tfrecords_tools.__file__)", program="python"
-    )
+    code = "import hand_tf, tfrecords_tools; print(hand_tf.__file__, tfrecords_tools.__file__)"
+    where, _ = run("-c", code, program="python")
     assert all(path.startswith(str(installed.parent)) for path in where.split())
 
 
@@ -76,10 +74,8 @@ def test_the_whole_way(run, empty):
     shared = ["--flagfile=smoke", "--epochs=1", "--data_dir=records", "--subjects=S0+S1"]
     out, errors = run("train", "--flagfile=pretrain_aug", *shared, "--workdir=runs/pre")
     assert "runs/pre: finished" in out and errors == ""  # no start-up message of TensorFlow either
-    labelled = ["--scenario=S0:8", "--validation_share=0.2", "--keep=best"]
-    out, _ = run(
-        "train", "--flagfile=finetune_joint", *shared, *labelled, "--init_from=runs/pre", "--workdir=runs/joint"
-    )
+    labelled = ["--scenario=S0:8", "--validation_share=0.2", "--keep=best", "--init_from=runs/pre"]
+    out, _ = run("train", "--flagfile=finetune_joint", *shared, *labelled, "--workdir=runs/joint")
     assert "val_n_mpjpe" in out and "kept the networks of epoch 1" in out
     run("evaluate", "--data_dir=records", "--run=runs/joint", "--subjects=S2")
     run("report", "--runs=runs", "--data_dir=records")

@@ -16,26 +16,26 @@ from hand_tf.core import command_line
 from hand_tf.training import callbacks, multi_host
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SIZES = ["--regime=supervised", "--flagfile=flags/smoke.flags", "--scenario=S0+S1:16", "--epochs=1", "--head_width=8"]
+SIZES = ["--regime=supervised", "--flagfile=smoke", "--scenario=S0+S1:16", "--epochs=1", "--head_width=8"]
 # One process whose batches are those of two processes, one above the other.
 BOTH = """
-import sys
+import dataclasses, sys
 import tensorflow as tf
-from hand_tf import command, processes, train, trainer
+from hand_tf import train
+from hand_tf.core import command_line
+from hand_tf.training import streams
 
-seed_of, one = multi_host.seed_of, trainer._batches
+one = streams.batches
 
-def both(*arguments):
-    multi_host.rows, parts = lambda size, count: size // 2, []
-    for number in range(2):
-        multi_host.seed_of = lambda seed, _, number=number: seed_of(seed, number)
-        parts.append(one(*arguments))
+def both(settings, *arguments):
+    share = {"processes": 2, "coordinator": "nobody:1"}
+    parts = [one(dataclasses.replace(settings, process_id=number, **share), *arguments) for number in range(2)]
     return tf.data.Dataset.zip(*parts).map(
         lambda first, second: tf.nest.map_structure(lambda a, b: tf.concat([a, b], 0), first, second)
     )
 
-trainer._batches = both
-sys.exit(command_line.old_run(train.main, train.FLAGS, ["train", *sys.argv[1:]]))
+streams.batches = both
+sys.exit(command_line.run(train.main, sys.argv[1:]))
 """
 
 
@@ -87,7 +87,6 @@ def test_two_processes_learn_what_one_learns_from_both_their_rows(trained):
 def test_the_processes_read_different_rows():
     assert multi_host.seed_of(5, 0) == 5
     assert len({multi_host.seed_of(seed, number) for seed in range(20) for number in range(20)}) > 390
-    assert multi_host.rows(12, 3) == 4
 
 
 def test_only_process_0_writes(trained):
@@ -96,17 +95,8 @@ def test_only_process_0_writes(trained):
     assert (trained / "two" / "checkpoints").is_dir() and (trained / "two" / "pictures").is_dir()
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--processes=3"], "--batch_size=4: not a multiple of --processes=3"),
-        (["--processes=2", "--coordinator=a:1"], "set KERAS_BACKEND=jax"),
-    ],
-)
-def test_processes_that_cannot_work_together_get_one_clear_line(records, tmp_path, capsys, flags, message):
-    command_line.reset(train.FLAGS)
-    os.chdir(ROOT)
-    arguments = [*SIZES, f"--data_dir={records}", f"--workdir={tmp_path / 'run'}", *flags]
-    assert command_line.old_run(train.main, train.FLAGS, ["train", *arguments]) == 1
+def test_processes_that_cannot_work_together_get_one_clear_line(records, tmp_path, capsys):
+    arguments = [*SIZES, f"--data_dir={records}", f"--workdir={tmp_path / 'run'}", "--processes=2"]
+    assert command_line.run(train.main, [*arguments, "--coordinator=a:1"]) == 1
     error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
+    assert "set KERAS_BACKEND=jax" in error and error.count("\n") == 1
