@@ -1,7 +1,7 @@
-"""Kernels that a backend has and `keras.ops` has no name for; the only model code that knows its backend.
+"""Kernels of a backend that `keras.ops` does not offer; the only model code that knows its backend.
 
-`keras.ops` normalises a batch in some twenty passes over the map, forward and backward together. XLA (JAX) melts them
-into two; TensorFlow runs them one by one, unless told to use the kernel that does the same.
+`keras.ops` normalises a batch in about twenty passes over the map, forward and backward together. XLA (JAX) fuses them
+into two; TensorFlow runs them one by one, unless it is told to use its own kernel, which computes the same.
 """
 
 import keras
@@ -11,7 +11,7 @@ if keras.backend.backend() == "tensorflow":
 
 
 def has_batch_norm(x):
-    """Whether `batch_norm` takes this tensor: maps on TensorFlow, one replica (the kernel knows no other replicas)."""
+    """Whether `batch_norm` applies: a map, on TensorFlow, with one replica (the kernel sees no other replicas)."""
     if keras.backend.backend() != "tensorflow" or len(x.shape) != 4:
         return False
     return tf.distribute.get_strategy().num_replicas_in_sync == 1
@@ -21,10 +21,10 @@ def batch_norm(x, gamma, beta, epsilon, statistics=None):
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta, as one kernel forward and one backward.
 
     Args:
-        x: [batch, H, W, channels]; half precision stays as it is, what is summed up is float32.
+        x: [batch, H, W, channels]; may be in half precision, sums are in float32.
         gamma, beta: [channels] float32.
-        statistics: (mean, variance) [channels] float32 of inference; None for those of the batch, through which the
-            gradient then flows.
+        statistics: (mean, variance) [channels] float32, for inference; None for those of the batch, through which the
+            gradient flows.
 
     Returns:
         The map as `x`, mean and variance [channels].
@@ -34,7 +34,7 @@ def batch_norm(x, gamma, beta, epsilon, statistics=None):
         x=x, scale=gamma, offset=beta, mean=given[0], variance=given[1], epsilon=epsilon, is_training=statistics is None
     )
     if statistics is None:
-        # The kernel estimates the population's variance, Keras keeps the batch's.
+        # The kernel returns an estimate of the population's variance, Keras keeps that of the batch.
         count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
         variance = variance * ((count - 1.0) / count)
     return y, mean, variance

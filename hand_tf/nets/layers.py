@@ -29,7 +29,7 @@ class RotatePoints(keras.layers.Layer):
     """Change of view as one matrix product.
 
     `call([points, rotation])`: points [batch, N, 3], rotation [batch, 3, 3] -> [batch, N, 3].
-    Computed in float32 under every precision policy: a rotation rounded to half precision is none any more.
+    Computed in float32 under every precision policy: rounded to half precision, a matrix is no longer a rotation.
     """
 
     def __init__(self, dtype="float32", **kwargs):
@@ -45,8 +45,8 @@ class RotatePoints(keras.layers.Layer):
 class NormalizePoints(keras.layers.Layer):
     """Points of unit root-mean-square distance from the origin, [batch, N, 3] -> [batch, N, 3].
 
-    It commutes with every rotation, so Eq. 1 still holds, and it takes away the one freedom that a view change cannot
-    see: overall scale, which otherwise differs between samples by a factor and leaves the decoder to undo it.
+    It commutes with every rotation, so Eq. 1 still holds. It removes the one freedom that a change of view leaves
+    open, the overall scale, which would otherwise differ between samples and have to be undone by the decoder.
     """
 
     def __init__(self, dtype="float32", **kwargs):
@@ -59,7 +59,7 @@ class NormalizePoints(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("hand_tf")
 class SplatPoints(keras.layers.Layer):
-    """Draws each point as a soft dot at its place in the picture, and once more times its depth.
+    """Draws each point as a soft dot at its place in the picture, and a second time multiplied by its depth.
 
     `call(points)`: [batch, N, 3] -> maps [batch, size, size, 2 N]. The square of -`extent`..`extent` in x and y fills
     the map; x is to the right and y down, as in the virtual camera, whose crops show all views at one metric scale.
@@ -78,7 +78,7 @@ class SplatPoints(keras.layers.Layer):
             away = place * (self.size / (2 * self.extent)) + (self.size - 1) / 2 - cells[:, None]
             return ops.exp((-0.5 / self.sigma**2) * ops.square(away))  # [batch, size, N]
 
-        # The points last, as the maps have them: a product of two Gaussians by broadcasting, nothing to transpose.
+        # The points come last, as in the maps: the product of two Gaussians by broadcasting needs no transposition.
         across, down = ops.expand_dims(near(x), 1), near(y)
         weights = ops.expand_dims(ops.concatenate([down, down * z], axis=-1), 2)  # [batch, size, 1, 2 N]
         return weights * ops.concatenate([across, across], axis=-1)
@@ -92,11 +92,11 @@ class SplatPoints(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("hand_tf")
 class CompositeBackground(keras.layers.Layer):
-    """Lay a decoded foreground over the empty scene.
+    """Composites a decoded foreground over the empty scene.
 
     `call([foreground, alpha, background])`: RGB [batch, H, W, 3] in 0..1, alpha [batch, H, W, 1] in 0..1, RGB
-    [batch, H, W, 3] in 0..1 -> RGB [batch, H, W, 3] in 0..1. What `alpha` learns is a mask of the hand. Computed in
-    float32, like all that a loss compares.
+    [batch, H, W, 3] in 0..1 -> RGB [batch, H, W, 3] in 0..1. `alpha` learns to be a mask of the hand. Computed in
+    float32, like everything that a loss compares.
     """
 
     def __init__(self, dtype="float32", **kwargs):
@@ -109,10 +109,10 @@ class CompositeBackground(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("hand_tf")
 class NormalizeImage(keras.layers.Layer):
-    """RGB in 0..255, uint8 or float -> what a network eats, in the compute dtype.
+    """RGB in 0..255, uint8 or float -> standardised by ImageNet's statistics, in the compute dtype.
 
-    `call(image)`: [batch, H, W, 3] -> [batch, H, W, 3], with ImageNet's mean 0 and standard deviation 1, or in 0..1
-    with `scale_only=True`. Images enter every model as 0..255, so that bytes travel to the accelerator as bytes.
+    `call(image)`: [batch, H, W, 3] -> [batch, H, W, 3]; with `scale_only=True` only scaled to 0..1. Images enter every
+    model as 0..255, so that they reach the accelerator as bytes.
     """
 
     def __init__(self, scale_only=False, **kwargs):
@@ -141,8 +141,8 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     Without synchronisation the moving statistics of the replicas drift apart under `tf.distribute`. Keras raises on
     other backends if asked for it; JAX computes over the global batch anyway. So the switch follows the backend and
-    is no part of the configuration: a file written by one backend loads on the other. On one device it is free, and
-    there `kernels.batch_norm` computes the same.
+    is not part of the configuration: a file written by one backend loads on the other. On one device,
+    `kernels.batch_norm` computes the same in less time.
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
@@ -152,7 +152,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if mask is not None or not kernels.has_batch_norm(inputs):
             return super().call(inputs, training=training, mask=mask)
-        # One kernel instead of twenty passes over the map: a training step on a CPU takes a tenth less.
+        # One kernel instead of twenty passes over the map.
         inputs = ops.cast(inputs, self.compute_dtype)
         gamma, beta = ops.cast(self.gamma, "float32"), ops.cast(self.beta, "float32")
         moving = [ops.convert_to_tensor(variable) for variable in (self.moving_mean, self.moving_variance)]
@@ -173,9 +173,9 @@ class BatchNorm(keras.layers.BatchNormalization):
 class UnstandardizePose(keras.layers.Layer):
     """Standardised coordinates -> millimetres, with statistics that are saved with the model.
 
-    `call(standardised)`: [batch, 63] -> pose [batch, 21, 3] in mm. `mean` and `std` [21, 3] in mm are weights that no
-    optimizer touches; they start as 0 and 1 and are set by `set_statistics`. A std of zero (the root: it is its own
-    origin) fixes the coordinate to its mean. Computed in float32: bfloat16 resolves no better than 1 mm at 200 mm.
+    `call(standardised)`: [batch, 63] -> pose [batch, 21, 3] in mm. `mean` and `std` [21, 3] in mm are weights that are
+    not trained; they start as 0 and 1 and are set by `set_statistics`. A std of zero (the root, which is its own
+    origin) fixes the coordinate to its mean. Computed in float32: bfloat16 resolves 1 mm at 200 mm.
     """
 
     def __init__(self, dtype="float32", **kwargs):
@@ -189,7 +189,7 @@ class UnstandardizePose(keras.layers.Layer):
         self.std = self.add_weight(shape=shape, initializer="ones", trainable=False, name="std")
 
     def set_statistics(self, mean, std):
-        """Set the mean and standard deviation [21, 3] (mm) of the labels.
+        """Sets the mean and standard deviation [21, 3] (mm) of the labels.
 
         Raises:
             ValueError: a shape other than [21, 3], a value that is not finite, or a negative std.

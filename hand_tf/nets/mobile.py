@@ -9,12 +9,12 @@
     stage6    three blocks, six times, 5x5, the first /2                  [B, H/32, W/32, c(160)]
 
 where c(n) is n * width / 64, rounded to a multiple of 8. A block is `x + project(depthwise(expand(x)))`: a 1x1
-convolution to more channels, a depthwise one, and a 1x1 back that has no activation; the sum only where the shape
-stays.
+convolution to more channels, a depthwise one, and a 1x1 convolution back, without activation. The sum is left out where
+the shape changes.
 
-# Choice: ReLU6 rather than hard-swish, and no squeeze-and-excitation, as in EfficientNet-Lite: activations in 0..6 fit
+# Choice: ReLU6 instead of hard-swish, and no squeeze-and-excitation, as in EfficientNet-Lite: activations in 0..6 fit
 # 8 bits, and every layer is a convolution or a sum, which all integer runtimes have. The early stages, whose maps are
-# large, expand less: that is where the time goes. The wide 1x1 convolution before a classifier is left out, since the
+# large and take most of the time, expand less. The wide 1x1 convolution before a classifier is left out, since the
 # points are read from the flattened map.
 """
 
@@ -75,11 +75,12 @@ def _block(x, expansion, channels, stride, kernel, name):
 
 def _conv(x, channels, kernel, stride, name, activation=True):
     """Convolution, depthwise where `channels` is None, with batch norm and perhaps ReLU6."""
-    # "same" pads the far side more, unlike torch, but no weights come from there, and phones pad so without a copy.
+    # "same" pads the far side more, unlike torch; but no weights come from torch, and phones pad so without a copy.
     settings = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
     if channels is None:
-        # Choice: filters that see both brightness and edges. Of zero mean, many would hardly see brightness, and batch
-        # norm would blow up the little that is left, noise and 8-bit rounding with it; all positive, they only blur.
+        # Choice: filters that respond to both brightness and edges. With zero mean, many would hardly respond to
+        # brightness, and batch norm would amplify what is left, noise and 8-bit rounding included. With positive
+        # weights only, they would blur.
         initializer = keras.initializers.RandomNormal(mean=0.5 / kernel, stddev=1 / kernel)
         x = keras.layers.DepthwiseConv2D(kernel, depthwise_initializer=initializer, **settings)(x)
     else:

@@ -27,7 +27,7 @@ def encoder(
     stem="imagenet",
     normalize_points=True,
 ):
-    """An encoder: a backbone, whose last map is read in two ways.
+    """An encoder: a backbone whose last map gives the points and the appearance.
 
     Args:
         image_size: px, a multiple of 32.
@@ -47,7 +47,7 @@ def encoder(
         last_map = mobile.backbone(normalized, width=width, stem=stem)
     else:
         raise ValueError(f"backbone {backbone!r}: expected {' or '.join(BACKBONES)}")
-    # Choice: flattened, not averaged: where on the crop a finger is, is what the points are about.
+    # Choice: flattened, not averaged: the points depend on where in the crop a finger is.
     flat = kl.Flatten(name="flatten")(last_map)
     points = kl.Reshape((num_points, 3), name="points_3d")(kl.Dense(3 * num_points, name="points_dense")(flat))
     if normalize_points:
@@ -90,11 +90,11 @@ def decoder(
         num_points, appearance_size: N and A.
         points_to_map: `dense`, fully connected to a map of image_size / 8 (Rhodin: 16 px to 128 px in three stages);
             `splat`, drawn where they are on a map of image_size / 4, see `layers.SplatPoints`.
-            # Choice: with `splat` a turned point is a moved dot, which need not be learned.
+            # Choice: with `splat` a rotated point is a moved dot; the decoder need not learn that.
         hidden: with `dense`, units of a layer before the map, 0 for none.
-        convolutions: 3x3 convolutions a stage.
-        composite: blend the hand over the background with a mask that nobody annotated; otherwise the
-            background's features join the last stage, as in Rhodin et al., and there is no mask.
+        convolutions: 3x3 convolutions per stage.
+        composite: decode a mask and blend the hand over the background with it; otherwise the background's features
+            join the last stage, as in Rhodin et al., and there is no mask.
     """
     points = keras.Input((num_points, 3), name="points")
     appearance = keras.Input((appearance_size,), name="appearance")
@@ -107,7 +107,7 @@ def decoder(
         x = layers.SplatPoints(start, name="splat")(points)
     else:
         x = _dense_map(points, start, 4 * width, hidden)
-    # Rhodin: the appearance is the same everywhere on the first map.
+    # As in Rhodin et al., the appearance is the same everywhere on the first map.
     look = kl.Dense(2 * width, activation="relu", name="look")(appearance)
     look = kl.Reshape((start, start, 2 * width), name="look_map")(kl.RepeatVector(start * start, name="tile")(look))
     x = kl.Concatenate(name="with_appearance")([x, look])
@@ -134,7 +134,7 @@ def pose_head(num_points=200, *, width=2048, depth=2, dropout=0.5):
     """The map from points to joints, fully connected (Paper: Sec. 2.3; sizes of Rhodin et al.). Predicts in mm."""
     points = keras.Input((num_points, 3), name="points")
     x = kl.Flatten(name="flatten")(points)
-    # Choice: the points have no scale of their own; normalised, one learning rate fits every encoder.
+    # Choice: the points have no scale of their own. Normalised, one learning rate fits every encoder.
     x = layers.BatchNorm(name="points_bn")(x)
     for i in range(depth):
         x = kl.Dense(width, use_bias=False, name=f"hidden{i}")(x)
@@ -151,14 +151,14 @@ def _view_inputs(image_size):
 
 
 def _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout):
-    # Paper: Sec. 2.2. The source gives the points alone, the reference the appearance alone.
+    # Paper: Sec. 2.2. Only the points of the source and only the appearance of the reference are used.
     points = encoder_model(inputs["source"])["points"]
     appearance = encoder_model(inputs["reference"])["appearance"]
     if latent_dropout:
         points = kl.Dropout(latent_dropout, name="latent_dropout")(points)
     rotated = layers.RotatePoints(name="rotate")([points, inputs["rotation"]])  # Paper: Eq. 1
     decoded = decoder_model({"points": rotated, "appearance": appearance, "background": inputs["background"]})
-    # One picture under two names, because each loss has a name of its own.
+    # The same picture under a second name, because each loss belongs to a name.
     return decoded | {"features": kl.Identity(dtype="float32", name="features")(decoded["image"])}
 
 

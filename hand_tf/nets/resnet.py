@@ -7,8 +7,8 @@
     layer4                                                      [B, H/32, W/32, 8 width]
 
 A basic block is `relu(bn(conv3(relu(bn(conv3(x))))) + shortcut(x))`; the shortcut is a 1x1 convolution with batch norm
-where the shape changes. Torch pads both sides alike before a strided convolution, "same" pads the far side more and
-shifts the picture by a pixel, so padding is explicit: weights trained there give the same maps here.
+where the shape changes. Before a strided convolution torch pads both sides equally, while "same" pads the far side more
+and shifts the picture by a pixel. So padding is explicit: weights trained with torch give the same maps here.
 
 `feature_model` is the frozen network behind the feature loss (Eq. 3); `load_torchvision` fills any such network.
 """
@@ -27,13 +27,12 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 IMAGENET_URL = "https://huggingface.co/timm/resnet18.tv_in1k/resolve/main/model.safetensors"
 
 
-def resnet18(image, width=64, name_prefix="", stem="imagenet", stages=4):
-    """Wire a ResNet-18 onto a symbolic image.
+def resnet18(image, width=64, stem="imagenet", stages=4):
+    """Wires a ResNet-18 onto a symbolic image.
 
     Args:
         image: KerasTensor [batch, H, W, 3], normalised.
         width: channels of stem and layer1; 64 is He et al.'s.
-        name_prefix: goes before every layer's name.
         stem: "imagenet", or "small" for crops up to 64 px: conv 3x3 /2 and no max pool, so that all maps are twice
             as wide and high.
         stages: how many of layer1..layer4 to build.
@@ -44,18 +43,18 @@ def resnet18(image, width=64, name_prefix="", stem="imagenet", stages=4):
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem: expected imagenet or small, got {stem!r}")
     kernel = 7 if stem == "imagenet" else 3
-    x = _conv(image, width, kernel, 2, f"{name_prefix}conv1")
-    x = BatchNorm(name=f"{name_prefix}bn1")(x)
-    x = keras.layers.ReLU(name=f"{name_prefix}relu")(x)
+    x = _conv(image, width, kernel, 2, "conv1")
+    x = BatchNorm(name="bn1")(x)
+    x = keras.layers.ReLU(name="relu")(x)
     maps = {"stem": x}
     if stem == "imagenet":
-        # Torch pads with -inf; behind a ReLU 0 loses every maximum just as well.
-        x = keras.layers.ZeroPadding2D(1, name=f"{name_prefix}maxpool.pad")(x)
-        x = keras.layers.MaxPooling2D(3, strides=2, name=f"{name_prefix}maxpool")(x)
+        # Torch pads with -inf. After a ReLU, 0 is never above a maximum either.
+        x = keras.layers.ZeroPadding2D(1, name="maxpool.pad")(x)
+        x = keras.layers.MaxPooling2D(3, strides=2, name="maxpool")(x)
     for index, stage in enumerate(STAGES[:stages]):
         for block in range(2):
             stride = 2 if index > 0 and block == 0 else 1
-            x = _basic_block(x, width * 2**index, stride, f"{name_prefix}{stage}.{block}.")
+            x = _basic_block(x, width * 2**index, stride, f"{stage}.{block}.")
         maps[stage] = x
     return maps
 
@@ -140,12 +139,12 @@ def _download():
         ) from error
 
 
-def load_torchvision(model, path, name_prefix=""):
-    """Fill a network built by `resnet18` from a file in torchvision's naming.
+def load_torchvision(model, path):
+    """Fills a network built by `resnet18` from a file in torchvision's naming.
 
     Args:
-        model: a Functional model; its convolutions and batch norms whose names start with `name_prefix` are filled.
-        path: `.safetensors`, or `.h5`/`.weights.h5` with one dataset a tensor: `conv1.weight` [out, in, height, width],
+        model: a Functional model; its convolutions and batch norms are filled.
+        path: `.safetensors`, or `.h5`/`.weights.h5` with one dataset per tensor: `conv1.weight` [out, in, height, width],
             `bn1.weight`, `bn1.bias`, `bn1.running_mean`, `bn1.running_var`, `layer1.0.conv1.weight`, ... .
             Other tensors (`fc.*`, deeper layers, `num_batches_tracked`) are ignored.
 
@@ -155,9 +154,8 @@ def load_torchvision(model, path, name_prefix=""):
     """
     tensors = _read_tensors(path)
     assignments = [
-        (variable, _pick(tensors, f"{layer.name.removeprefix(name_prefix)}.{tensor}", variable.shape, path))
+        (variable, _pick(tensors, f"{layer.name}.{tensor}", variable.shape, path))
         for layer in model.layers
-        if layer.name.startswith(name_prefix)
         for tensor, variable in _variables(layer)
     ]
     for variable, value in assignments:

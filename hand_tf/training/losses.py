@@ -9,8 +9,8 @@ standard deviation [21, 3] of the labels.
     PoseMSE     |(P - P') / sigma|^2, mean over x, y, z                 [B, 21]     (Eq. 4)
 
 Targets are RGB in 0..255 (the bytes of the record, cast here), predicted images are RGB in 0..1. Each function keeps
-the axes that `sample_weight` weights, and the weight must have exactly these axes: Keras would broadcast [B] against
-[B, H, W] along the *width* and say nothing. All is computed in float32, whatever the precision policy.
+the axes that `sample_weight` weights, and the weight must have exactly these axes: Keras would silently broadcast [B]
+against [B, H, W] along the *width*. Everything is computed in float32, whatever the precision policy.
 """
 
 import keras
@@ -27,11 +27,11 @@ def pixel_l1(target, image):
 
 
 def feature_l1(target, image, feature_model):
-    """Mean absolute difference of feature maps, all maps counting alike, whatever their size.
+    """Mean absolute difference of feature maps; all maps have the same weight, whatever their size.
 
     target [batch, H, W, 3] in 0..255, image [batch, H, W, 3] in 0..1 -> [batch]. `feature_model` takes RGB in 0..1
-    and returns a list of maps (`resnet.feature_model`); it runs in inference mode: batch statistics would subtract
-    just those errors in colour and contrast that the loss should see.
+    and returns a list of maps (`resnet.feature_model`). It runs in inference mode: batch statistics would subtract the
+    very errors in colour and contrast that the loss should measure.
     """
     wanted = feature_model(_unit_range(target), training=False)
     found = feature_model(ops.cast(image, "float32"), training=False)
@@ -47,8 +47,8 @@ def feature_l1(target, image, feature_model):
 def mask_bce(target, mask):
     """Binary cross-entropy of the mask, target and mask [batch, H, W, 1] in 0..1 -> [batch, H, W].
 
-    # Choice: ours. The target is where the picture differs from the empty scene, which nobody annotated. A silhouette
-    # says where the hand is in the novel view whatever its colour and light, so it teaches geometry first.
+    # Choice: ours. The target is where the picture differs from the empty scene; it needs no annotation. A silhouette
+    # says where the hand is in the novel view, whatever its colour and the light, so it teaches geometry first.
     """
     return ops.mean(ops.binary_crossentropy(ops.cast(target, "float32"), ops.cast(mask, "float32")), axis=-1)
 
@@ -56,8 +56,8 @@ def mask_bce(target, mask):
 def pose_mse(pose_true, pose_pred, std):
     """Mean squared error of standardised coordinates: poses [batch, 21, 3] in mm, std [21, 3] in mm -> [batch, 21].
 
-    A coordinate that never varies (std 0: the root) counts 0. Unaccepted joints are for the caller to weight with 0;
-    their coordinates must still be finite, because 0 * nan is nan.
+    A coordinate that never varies (std 0: the root) contributes 0. The caller weights joints that were not accepted
+    with 0; their coordinates must still be finite, because 0 * nan is nan.
     """
     std = ops.cast(std, "float32")
     inverse = ops.where(std > 0, 1.0 / ops.where(std > 0, std, 1.0), 0.0)
@@ -79,7 +79,7 @@ def _check_weight(loss, sample_weight, axes):
 
 @keras.saving.register_keras_serializable("hand_tf")
 class PixelL1(keras.losses.Loss):
-    """`pixel_l1` as a loss; `sample_weight` [batch, H, W] may stress the foreground.
+    """`pixel_l1` as a loss; `sample_weight` [batch, H, W] may emphasise the foreground.
 
     The sum of the weighted differences is divided by the number of pixels, not by the sum of the weights.
     """
@@ -114,8 +114,8 @@ class MaskBCE(keras.losses.Loss):
 class FeatureL1(keras.losses.Loss):
     """`feature_l1` as a loss; `sample_weight` [batch].
 
-    It owns the feature network, which therefore is no part of the trained model or of its file. A model compiled with
-    this loss is loaded with `compile=False` and compiled again.
+    It owns the feature network, which is therefore not part of the trained model or of its file. Load a model that was
+    compiled with this loss with `compile=False` and compile it again.
     """
 
     def __init__(self, feature_model, name="feature_l1", reduction="sum_over_batch_size"):
@@ -141,9 +141,9 @@ class FeatureL1(keras.losses.Loss):
 class PoseMSE(keras.losses.Loss):
     """`pose_mse` as a loss; `sample_weight` [batch, 21] is 1 for accepted joints and 0 for all others.
 
-    Choice: the sum is divided by the sum of the weights. Keras' default would divide by batch * 21 and so halve the
-    loss of a batch whose other half is unlabelled: lambda_F would mean another thing in every regime. A batch
-    without any label gives 0.
+    Choice: the sum is divided by the sum of the weights. Keras' default divides by batch * 21, which would halve the
+    loss of a batch whose other half is unlabelled: lambda_F would have another meaning in every regime. A batch without
+    any label gives 0.
     """
 
     def __init__(self, std, name="pose_mse", reduction="mean_with_sample_weight"):

@@ -84,7 +84,7 @@ def test_every_map_equals_torchs_formulas(tensors, weights_file):
 @pytest.mark.parametrize("stem", ["imagenet", "small"])
 def test_shapes_names_and_size_of_the_whole_network(stem):
     image = keras.Input((64, 64, 3))
-    maps = resnet.resnet18(image, name_prefix="encoder.", stem=stem)
+    maps = resnet.resnet18(image, stem=stem)
     first = 16 if stem == "imagenet" else 32
     assert {name: tuple(x.shape[1:]) for name, x in maps.items()} == {
         "stem": (32, 32, 64),
@@ -94,7 +94,7 @@ def test_shapes_names_and_size_of_the_whole_network(stem):
         "layer4": (first // 8, first // 8, 512),
     }
     model = keras.Model(image, maps["layer4"])
-    assert model.get_layer("encoder.layer4.0.downsample.1").name
+    assert model.get_layer("layer4.0.downsample.1").name
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     # ResNet-18 has 11689512 parameters, 513000 of them in `fc`.
     smaller_stem = 64 * 3 * (7**2 - 3**2) if stem == "small" else 0
@@ -133,15 +133,6 @@ def test_hdf5_and_safetensors_give_the_same_network(tensors, weights_file, tmp_p
     models = [resnet.feature_model(16, source) for source in (weights_file, path)]
     for one, two in zip(*(model.weights for model in models), strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(two))
-
-
-def test_load_torchvision_strips_the_prefix(tensors, weights_file):
-    image = keras.Input((16, 16, 3))
-    x = resnet.resnet18(image, name_prefix="encoder.", stages=2)["layer2"]
-    model = keras.Model(image, keras.layers.Conv2D(1, 1, name="head")(x))
-    resnet.load_torchvision(model, weights_file, name_prefix="encoder.")
-    kernel = ops.convert_to_numpy(model.get_layer("encoder.layer2.0.downsample.0").kernel)
-    np.testing.assert_array_equal(kernel[0, 0].T, tensors["layer2.0.downsample.0.weight"][:, :, 0, 0])
 
 
 def test_bad_weight_files_are_named(weights_file, tmp_path):
