@@ -144,8 +144,8 @@ def load_torchvision(model, path):
 
     Args:
         model: a Functional model; its convolutions and batch norms are filled.
-        path: `.safetensors`, or `.h5`/`.weights.h5` with one dataset per tensor: `conv1.weight` [out, in, height, width],
-            `bn1.weight`, `bn1.bias`, `bn1.running_mean`, `bn1.running_var`, `layer1.0.conv1.weight`, ... .
+        path: `.safetensors`, or `.h5`/`.weights.h5` with one dataset per tensor: `conv1.weight` [out, in, height,
+            width], `bn1.weight`, `bn1.bias`, `bn1.running_mean`, `bn1.running_var`, `layer1.0.conv1.weight`, ... .
             Other tensors (`fc.*`, deeper layers, `num_batches_tracked`) are ignored.
 
     Raises:
