@@ -63,13 +63,7 @@ def _encoder(settings, crop_size):
             stem=settings.stem,
             normalize_points=settings.normalize_points,
         )
-    encoder = parts.load_part(settings.init_from, "encoder")
-    if encoder.input.shape[1] != crop_size:
-        raise ValueError(
-            f"{settings.init_from}: its encoder reads crops of {encoder.input.shape[1]} px,"
-            f" the records of {settings.data_dir} hold {crop_size} px"
-        )
-    return encoder
+    return parts.load_part(settings.init_from, "encoder", crop_size)
 
 
 def compile_model(
