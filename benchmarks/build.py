@@ -1,54 +1,65 @@
-"""How fast `tfrecords_tools.build` is, against the least that it could cost: decoding the same videos.
+"""How fast `tfrecords_tools.build` is, beside the least that it could cost: decoding the same videos.
 
     python -m benchmarks.build --output=docs/build.jsonl
 
-Makes a small dump (a few 1080p cameras, two hands), then in turns builds records from it and only decodes its videos
-on the same cores and with as many processes: to BGR pictures by OpenCV, with one thread a video or its own threads, or
-by PyAV; or by PyAV to planes of brightness and colours, which no one can use yet. `floor_ratio` is the seconds of the
-fastest decoder to pictures over the build's, `planes_ratio` those of the decoder to planes. `cpu_ratio` is the first in
-CPU seconds, which other work on the machine disturbs less.
+Makes a small dump (a few 1080p cameras, two hands). Then it takes turns: it builds records from the dump, and only
+decodes the videos, on the same cores and with as many processes. Decoders are OpenCV, with one thread per video or its
+own choice of threads, and PyAV, both to BGR pictures; and PyAV to planes of brightness and colour, which is less than
+any build needs.
+
+    floor_ratio     seconds of the fastest decoder to pictures over those of the build
+    planes_ratio    the same for the decoder to planes
+    cpu_ratio       floor_ratio in CPU seconds, which other work on the machine disturbs less
 """
 
+import dataclasses
 import json
 import os
 import pathlib
 import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 import av
 import cv2
 import numpy as np
-from absl import flags
 from av.video.reformatter import VideoReformatter
 
-from benchmarks import results
+from benchmarks import measurements
 from hand_tf.core import command_line, skeleton
+from hand_tf.core.command_line import setting
 from tfrecords_tools import build
 from tfrecords_tools.records import workers
-
-FLAGS = flags.FlagValues()
-flags.DEFINE_integer("cameras", 4, "1080p cameras.", lower_bound=2, flag_values=FLAGS)
-flags.DEFINE_integer("frames", 240, "Frames of each.", lower_bound=30, flag_values=FLAGS)
-flags.DEFINE_integer("crop_size", 128, "Side of a crop, px.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 5, "Rounds.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("workers", 0, "Processes; 0: one a core.", lower_bound=0, flag_values=FLAGS)
-flags.DEFINE_string("dump", None, "A sequence folder with videos to use instead of a made one.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
 
 WIDTH, HEIGHT, FPS = 1920, 1080, 30
 DECODERS = ("opencv", "opencv_threads", "av", "av_planes")
 DISTANCE, FOCAL = 2800.0, 1500.0  # mm and px, about those of Panoptic's HD cameras
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildBenchmarkSettings:
+    """The flags of this command."""
+
+    cameras: int = setting("Number of 1080p cameras.", 4, low=2)
+    frames: int = setting("Frames per camera.", 240, low=30)
+    crop_size: int = setting("Side of a crop, px.", 128, low=16)
+    rounds: int = setting("Rounds in which build and decoders take turns.", 5, low=1)
+    workers: int = setting("Number of processes; 0: one per core.", 0, low=0)
+    dump: str | None = setting("A sequence folder with videos to use instead of a made one.", None)
+    output: str | None = setting("JSON-lines file to append to.", None)
+
+    def __post_init__(self):
+        command_line.check(self)
+
+
 # --- a dump ---------------------------------------------------------------------------------------------------------
 
 
 def _camera(node, count):
-    """Calibration entry, in centimetres, of a camera on a ring that looks at the origin."""
+    """Calibration entry, in centimetres, of one of `count` cameras on a ring that look at the origin."""
     R = cv2.Rodrigues(np.array([0.0, 2 * np.pi * node / count, 0.0]))[0]
     K = [[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1]]
     entry = {"name": f"00_{node:02d}", "type": "hd", "resolution": [WIDTH, HEIGHT], "panel": 0, "node": node}
@@ -56,19 +67,19 @@ def _camera(node, count):
 
 
 def _hand(frame, side):
-    """One hand entry: 21 joints within a palm's reach of a centre that moves on a circle; centimetres."""
-    turn = 0.05 * frame + (0 if side == "right" else np.pi)
-    centre = 25 * np.array([np.cos(turn), 0.3 * np.sin(3 * turn), np.sin(turn)])
+    """One hand entry: 21 joints around a centre that moves on a circle; centimetres."""
+    angle = 0.05 * frame + (0 if side == "right" else np.pi)
+    centre = 25 * np.array([np.cos(angle), 0.3 * np.sin(3 * angle), np.sin(angle)])
     joints = np.random.default_rng(skeleton.SIDES.index(side)).uniform(-5, 5, (skeleton.NUM_JOINTS, 3))
-    # A palm's length, or the hand is left out.
+    # Without a palm of a plausible length, build would leave the hand out.
     joints[[skeleton.ROOT, skeleton.MIDDLE_KNUCKLE]] = [[0, 5, 0], [0, -4, 0]]
     count = skeleton.NUM_JOINTS
     scores = {"averageScore": [0.9] * count, "averageReproError": [1.0] * count, "validity": [1] * count}
     return {"landmarks": (joints + centre).ravel().tolist(), "visibility": [[0]] * count} | scores
 
 
-def _pictures(node, count):
-    """Yields BGR pictures: a still room with fine texture, a textured figure that walks through it, sensor noise."""
+def _pictures(node: int, count: int) -> Iterator[np.ndarray]:
+    """BGR pictures: a still room with fine texture, a textured figure that walks through it, and sensor noise."""
     rng = np.random.default_rng(node)
     coarse = rng.integers(30, 220, (HEIGHT // 20, WIDTH // 20, 3), dtype=np.uint8)
     room = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
@@ -78,12 +89,12 @@ def _pictures(node, count):
         picture = room.copy()
         x = int(700 + 400 * np.sin(0.05 * frame + node))
         picture[150:1050, x : x + 480] = figure
-        y, x = rng.integers(HEIGHT), rng.integers(WIDTH)  # another part of the noise each time
+        y, x = rng.integers(HEIGHT), rng.integers(WIDTH)  # a different part of the noise in each frame
         yield cv2.add(picture, noise[y : y + HEIGHT, x : x + WIDTH], dtype=cv2.CV_8U)
 
 
 def _write_video(path, pictures):
-    """H.264, as in Panoptic."""
+    """Writes H.264, as in Panoptic."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -92,8 +103,8 @@ def _write_video(path, pictures):
         container.mux(stream.encode())
 
 
-def write_dump(folder, cameras, frames):
-    """Writes a sequence folder."""
+def write_dump(folder: pathlib.Path, cameras: int, frames: int) -> None:
+    """Writes a sequence folder in Panoptic's layout."""
     (folder / "hdHand3d").mkdir(parents=True)
     (folder / "hdVideos").mkdir()
     entries = [_camera(node, cameras) for node in range(cameras)]
@@ -109,8 +120,8 @@ def write_dump(folder, cameras, frames):
 # --- what is timed --------------------------------------------------------------------------------------------------
 
 
-def decode(path, decoder):
-    """Decodes a video with one of `DECODERS`; returns how many frames it has."""
+def decode(path: str, decoder: str) -> int:
+    """Decodes a video with one of `DECODERS`; returns its number of frames."""
     count = 0
     if decoder.startswith("av"):
         reformatter = VideoReformatter()
@@ -129,77 +140,86 @@ def decode(path, decoder):
 
 
 def _cpu_seconds():
-    """Of this process and of its children that have ended."""
+    """CPU seconds of this process and of its children that have ended."""
     usage = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(each.ru_utime + each.ru_stime for each in usage)
 
 
-def _build(dump, output, processes):
-    """Builds records; returns the report."""
-    shutil.rmtree(output, ignore_errors=True)
-    return build.run(build.Options((str(dump),), output, crop_size=FLAGS.crop_size, workers=processes))
-
-
 def _decode_all(paths, processes, decoder):
-    """The floor: nothing but decoding, on processes started as the build's."""
+    """The floor: decodes all videos and does nothing else, in processes that are started as those of the build."""
     with workers.pool(min(processes, len(paths))) as run:
         return sum(run((decode, path, decoder) for path in paths))
 
 
-def measure(dump, output, processes, rounds):
-    """{"build" or the decoder's name: [(seconds, CPU seconds) of each round]}, and the report of the last build."""
+def measure(dump: pathlib.Path, build_settings: build.BuildSettings, rounds: int) -> tuple[dict, dict]:
+    """Times of the build and of each decoder, and the report of the last build.
+
+    Returns:
+        {"build" or decoder: [(seconds, CPU seconds) of each round]} and the report.
+    """
     paths = [str(path) for path in sorted((dump / "hdVideos").glob("*.mp4"))]
-    seconds = {name: [] for name in ("build", *DECODERS)}
-    report = _build(dump, output, processes)  # loads TensorFlow
+    times = {name: [] for name in ("build", *DECODERS)}
+    build.build(build_settings)  # loads TensorFlow
     for _ in range(rounds):
-        for name, times in seconds.items():
+        for name in times:
+            if name == "build":
+                shutil.rmtree(build_settings.output)
             start = time.perf_counter(), _cpu_seconds()
             if name == "build":
-                report = _build(dump, output, processes)
+                report = build.build(build_settings)
             else:
-                _decode_all(paths, processes, name)
-            times.append((time.perf_counter() - start[0], _cpu_seconds() - start[1]))
-    return seconds, report
+                _decode_all(paths, build_settings.workers, name)
+            times[name].append((time.perf_counter() - start[0], _cpu_seconds() - start[1]))
+    return times, report
 
 
-def _ratios(seconds, floor, which):
-    """Of each round: the floor's over the build's seconds (`which` 0) or CPU seconds (1)."""
-    return [one[which] / other[which] for one, other in zip(seconds[floor], seconds["build"], strict=True)]
+def _ratios(times, floor, which):
+    """The floor's time over the build's in each round: seconds (`which` 0) or CPU seconds (1)."""
+    return [one[which] / other[which] for one, other in zip(times[floor], times["build"], strict=True)]
 
 
-def main(_):
-    """Prints the table and the headline."""
-    processes = FLAGS.workers or os.cpu_count()
-    with tempfile.TemporaryDirectory() as folder:
-        dump = pathlib.Path(FLAGS.dump or f"{folder}/made")
-        if not FLAGS.dump:
-            print(f"making {FLAGS.cameras} videos of {FLAGS.frames} frames", flush=True)
-            write_dump(dump, FLAGS.cameras, FLAGS.frames)
-        size = sum(path.stat().st_size for path in (dump / "hdVideos").glob("*.mp4"))
-        seconds, report = measure(dump, pathlib.Path(folder) / "records", processes, FLAGS.rounds)
-    middle = {name: [statistics.median(column) for column in zip(*t, strict=True)] for name, t in seconds.items()}
-    floor = min(DECODERS[:-1], key=middle.get)
-    ratios = _ratios(seconds, floor, 0)
+def summarize(times: dict, report: dict) -> dict:
+    """The headline, without what only the command knows."""
+    medians = {name: [statistics.median(column) for column in zip(*t, strict=True)] for name, t in times.items()}
+    floor = min(DECODERS[:-1], key=medians.get)
+    ratios = _ratios(times, floor, 0)
     print(f"{'':<20}{'s':>8}{'CPU s':>8}{'crops/s':>10}")
-    for name, (wall, cpu) in middle.items():
+    for name, (wall, cpu) in medians.items():
         print(f"{name:<20}{wall:>8.2f}{cpu:>8.2f}{report['views'] / wall:>10.0f}")
-    headline = {
+    return {
         "floor_ratio": round(statistics.median(ratios), 3),
         "range": [round(min(ratios), 3), round(max(ratios), 3)],
-        "planes_ratio": round(statistics.median(_ratios(seconds, DECODERS[-1], 0)), 3),
-        "cpu_ratio": round(statistics.median(_ratios(seconds, floor, 1)), 3),
+        "planes_ratio": round(statistics.median(_ratios(times, DECODERS[-1], 0)), 3),
+        "cpu_ratio": round(statistics.median(_ratios(times, floor, 1)), 3),
         "floor": floor,
-        "crops_per_second": round(report["views"] / middle["build"][0], 1),
-        "cpu_ms_per_crop": round(1e3 * middle["build"][1] / report["views"], 3),
+        "crops_per_second": round(report["views"] / medians["build"][0], 1),
+        "cpu_ms_per_crop": round(1e3 * medians["build"][1] / report["views"], 3),
         "crops": report["views"],
-        "crop_size": FLAGS.crop_size,
+    }
+
+
+def main(settings: BuildBenchmarkSettings) -> None:
+    """Prints the table and the headline."""
+    processes = settings.workers or os.cpu_count()
+    with tempfile.TemporaryDirectory() as folder:
+        dump = pathlib.Path(settings.dump or f"{folder}/made")
+        if not settings.dump:
+            print(f"making {settings.cameras} videos of {settings.frames} frames", flush=True)
+            write_dump(dump, settings.cameras, settings.frames)
+        size = sum(path.stat().st_size for path in (dump / "hdVideos").glob("*.mp4"))
+        build_settings = build.BuildSettings(
+            input=(str(dump),), output=f"{folder}/records", crop_size=settings.crop_size, workers=processes
+        )
+        times, report = measure(dump, build_settings, settings.rounds)
+    headline = summarize(times, report) | {
+        "crop_size": settings.crop_size,
         "processes": processes,
         "video_bytes": size,
         "record_bytes_per_crop": round(report["bytes"] / report["views"]),
     }
-    rows = [{"what": name, "seconds_and_cpu": np.round(times, 3).tolist()} for name, times in seconds.items()]
-    results.publish(headline, rows, FLAGS.output)
+    rows = [{"what": name, "seconds_and_cpu": np.round(t, 3).tolist()} for name, t in times.items()]
+    measurements.publish(headline, rows, settings.output)
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.old_run(main, FLAGS))
+    command_line.execute(main)

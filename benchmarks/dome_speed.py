@@ -3,10 +3,11 @@
     python -m benchmarks.dome_speed --output=docs/dome_speed.jsonl
     python -m benchmarks.dome_speed --total_crops=100000 --folder=/tmp/speed
 
-Stages are timed one by one on one core, as medians over pictures and rounds; then whole crops on one core, by the very
+Each stage is timed on one core, as the median over pictures and rounds; then whole crops on one core, by the same
 function that the workers run. With --total_crops the command itself runs too, on all cores, into --folder.
 """
 
+import dataclasses
 import math
 import pathlib
 import shutil
@@ -18,28 +19,37 @@ import time
 
 import cv2
 import numpy as np
-from absl import flags
 
-from benchmarks import results
+from benchmarks import measurements
 from hand_tf.core import command_line, crops, records_folder
+from hand_tf.core.command_line import setting
 from tfrecords_tools.dome import capture, records
 from tfrecords_tools.dome.person import hand
 from tfrecords_tools.dome.studio import render
 from tfrecords_tools.records import crop_views
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_enum("rig", "ring8", ["ring8", "panoptic31"], "Which cameras.", flag_values=FLAGS)
-flags.DEFINE_integer("image_size", 256, "Width and height of the pictures, px.", flag_values=FLAGS)
-flags.DEFINE_integer("crop_size", 128, "Side of a crop, px.", flag_values=FLAGS)
-flags.DEFINE_integer("instants", 24, "Instants of each round.", lower_bound=2, flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 5, "Rounds.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("total_crops", 0, "Also run the command for about this many crops.", flag_values=FLAGS)
-flags.DEFINE_string("folder", None, "Where that run writes; removed afterwards.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DomeSpeedSettings:
+    """The flags of this command."""
+
+    rig: str = setting("Arrangement of the cameras.", "ring8", choices=("ring8", "panoptic31"))
+    image_size: int = setting("Width and height of the pictures, px.", 256, low=32)
+    crop_size: int = setting("Side of a crop, px.", 128, low=16)
+    instants: int = setting("Instants per round.", 24, low=2)
+    rounds: int = setting("Number of rounds.", 5, low=1)
+    total_crops: int = setting("Also run the command for about this many crops.", 0, low=0)
+    folder: str | None = setting("Where that run writes; removed afterwards.", None)
+    output: str | None = setting("JSON-lines file to append to.", None)
+
+    def __post_init__(self):
+        command_line.check(self)
+        if self.total_crops and not self.folder:
+            raise command_line.SettingError("--total_crops: expected --folder too, for the records of that run")
 
 
 class Clock:
-    """Milliseconds of CPU time by stage; a stage called again is another sample."""
+    """Collects samples of CPU time (ms) by stage; each call adds one."""
 
     def __init__(self):
         self.samples = {}
@@ -52,7 +62,7 @@ class Clock:
 
 
 def _time_instant(clock, sequence, frame):
-    """Poses everything of one instant and lights it, stage by stage; returns its lit mesh."""
+    """Poses and lights everything of one instant, stage by stage; returns the lit mesh."""
     light = capture.light(sequence)
     (found,) = clock("skin: skinning and normals", capture.hands_at, sequence, frame)
     other = clock("person: posing", capture.person_at, sequence, frame, [found])
@@ -65,7 +75,7 @@ def _time_instant(clock, sequence, frame):
 
 
 def _time_crop(clock, view, mesh, crop, key):
-    """Draws, cuts and encodes one crop, stage by stage."""
+    """Renders, cuts and encodes one crop, stage by stage."""
     maps, window = clock("crop: window and maps", records.maps_of, crop)
     start = time.process_time()
     render.layer(mesh, view.camera, view.depth, window)
@@ -80,8 +90,8 @@ def _time_crop(clock, view, mesh, crop, key):
         clock("encode: JPEG, two pictures", crop_views.encode, picture, 95)
 
 
-def measure(sequence, options, instants, rounds, folder):
-    """Rows (stage, ms an instant or crop, ms a crop) and crops per second on one core."""
+def measure(sequence, options, instants: int, rounds: int, folder: str) -> tuple[list[dict], list[float]]:
+    """Rows (stage, ms per call, ms per crop), and the crops per second on one core of each round."""
     cameras = range(len(capture.studio(sequence).cameras))
     for node in cameras:
         capture.write_scene(sequence, node, folder)
@@ -105,49 +115,46 @@ def measure(sequence, options, instants, rounds, folder):
     return rows, rates
 
 
-def run_command(total, folder):
-    """Seconds and crops of the whole command for about `total` crops on all cores."""
-    views = 31 if FLAGS.rig == "panoptic31" else 8
-    frames = math.ceil(total / views / 11)
+def run_command(settings: DomeSpeedSettings) -> dict:
+    """Crops, seconds and bytes of the whole command for about `total_crops` crops on all cores."""
+    views = 31 if settings.rig == "panoptic31" else 8
+    folder, frames = pathlib.Path(settings.folder), math.ceil(settings.total_crops / views / 11)
     shutil.rmtree(folder, ignore_errors=True)
-    arguments = [f"--records={folder}", f"--frames={frames}", f"--rig={FLAGS.rig}", f"--crop_size={FLAGS.crop_size}"]
-    arguments += [f"--image_size={FLAGS.image_size}"]
+    arguments = [f"--records={folder}", f"--frames={frames}", f"--rig={settings.rig}"]
+    arguments += [f"--crop_size={settings.crop_size}", f"--image_size={settings.image_size}"]
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "tfrecords_tools.dome", *arguments], check=True)
     seconds = time.monotonic() - start
-
-    crop_count = sum(group.num_crops for group in records_folder.load_manifest(folder).groups)
-    size = sum(path.stat().st_size for path in pathlib.Path(folder).glob("*.tfrecord"))
+    num_crops = sum(group.num_crops for group in records_folder.load_manifest(folder).groups)
+    size = sum(path.stat().st_size for path in folder.glob("*.tfrecord"))
     shutil.rmtree(folder)
-    return {"crops": crop_count, "seconds": round(seconds, 1), "bytes": size}
+    return {"crops": num_crops, "seconds": round(seconds, 1), "bytes": size}
 
 
-def main(_):
+def main(settings: DomeSpeedSettings) -> None:
     """Prints the table and the headline."""
-    if FLAGS.total_crops and not FLAGS.folder:
-        raise ValueError("--total_crops needs --folder")
     cv2.setNumThreads(1)
-    size = {"width": FLAGS.image_size, "height": FLAGS.image_size}
-    (sequence,) = capture.plan(subjects=1, frames=FLAGS.instants, fps=2.0, rig=FLAGS.rig, **size)
-    options = records.Options(pathlib.Path("."), FLAGS.crop_size)
+    size = {"width": settings.image_size, "height": settings.image_size}
+    (sequence,) = capture.plan(subjects=1, frames=settings.instants, fps=2.0, rig=settings.rig, **size)
+    options = records.RecordsSettings(output=pathlib.Path("."), crop_size=settings.crop_size)
     with tempfile.TemporaryDirectory() as folder:
-        rows, rates = measure(sequence, options, FLAGS.instants, FLAGS.rounds, folder)
-    print(f"{'stage':<50}{'ms':>8}{'ms a crop':>12}")
+        rows, rates = measure(sequence, options, settings.instants, settings.rounds, folder)
+    print(f"{'stage':<50}{'ms':>8}{'ms per crop':>14}")
     for row in rows:
-        print(f"{row['stage']:<50}{row['ms']:>8.2f}{row['ms_per_crop']:>12.2f}")
+        print(f"{row['stage']:<50}{row['ms']:>8.2f}{row['ms_per_crop']:>14.2f}")
     triangles = len(hand.make_subject(0, 0).triangles), len(capture.instant(sequence, 100).mesh.triangles)
     headline = {
-        "rig": FLAGS.rig,
-        "image_size": FLAGS.image_size,
-        "crop_size": FLAGS.crop_size,
+        "rig": settings.rig,
+        "image_size": settings.image_size,
+        "crop_size": settings.crop_size,
         "triangles": {"hand": triangles[0], "all": triangles[1]},
         "crops_per_second_per_core": round(statistics.median(rates), 1),
         "range": [round(min(rates), 1), round(max(rates), 1)],
     }
-    if FLAGS.total_crops:
-        headline["command"] = run_command(FLAGS.total_crops, FLAGS.folder)
-    results.publish(headline, rows, FLAGS.output)
+    if settings.total_crops:
+        headline["command"] = run_command(settings)
+    measurements.publish(headline, rows, settings.output)
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.old_run(main, FLAGS))
+    command_line.execute(main)

@@ -1,6 +1,6 @@
 """What the benchmarks of the training step share: sizes, the step of a regime, its batch, its peer, its arithmetic.
 
-Imports no framework but Keras and, in `peer`, PyTorch; so it runs where there is no TensorFlow.
+Imports no framework but Keras and, in `peer`, PyTorch, so that it runs without TensorFlow.
 """
 
 import dataclasses
@@ -8,31 +8,44 @@ import dataclasses
 import keras
 import numpy as np
 
-from hand_tf.nets import models, resnet
+from hand_tf.core import command_line, skeleton
+from hand_tf.nets import metrics, models, resnet
 from hand_tf.training import wiring
+from hand_tf.training.regimes import Regime
+from hand_tf.training.settings import TrainingSettings
 
-JOINTS = 21
+# Side of the crops (px), and the flags that give the sizes of networks and batch.
+SIZES = {
+    "demo": (64, ("--flagfile=pretrain", "--flagfile=demo")),
+    "full": (128, ("--flagfile=pretrain",)),
+    "miniature": (
+        32,
+        (
+            *("--flagfile=pretrain", "--flagfile=smoke", "--stem=small", "--decoder_convolutions=1"),
+            "--perceptual_weights=random",
+        ),
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Sizes of networks and batch; the defaults are those of flags/demo.flags."""
+    """The side of the crops (px), and the settings of networks and batch."""
 
-    image: int = 64
-    batch: int = 32
-    encoder_width: int = 16
-    stem: str = "small"
-    num_points: int = 64
-    appearance: int = 32
-    decoder_width: int = 8
-    convolutions: int = 1
-    head_width: int = 256
-    features: bool = False
+    image: int
+    settings: TrainingSettings
+
+    @property
+    def batch(self) -> int:
+        """Triplets per step, and as many labelled crops."""
+        return self.settings.batch_size
 
 
-DEMO = Sizes()
-FULL = Sizes(128, 16, 64, "imagenet", 200, 128, 64, 2, 2048, True)  # flags/common.flags
-MINIATURE = Sizes(32, 4, 4, "small", 8, 4, 4, 1, 16, True)
+def sizes_of(name: str, batch_size: int | None = None) -> Sizes:
+    """The sizes called `name`, one of SIZES, on request with another batch size."""
+    image, arguments = SIZES[name]
+    settings = command_line.parse(TrainingSettings, [*arguments, "--data_dir=-", "--workdir=-"])
+    return Sizes(image, dataclasses.replace(settings, batch_size=batch_size) if batch_size else settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,44 +58,49 @@ class Ours:
 
 
 def _parts(regime, sizes):
-    latent = {"num_points": sizes.num_points, "appearance_size": sizes.appearance}
-    make = {
-        "encoder": lambda: models.encoder(sizes.image, width=sizes.encoder_width, stem=sizes.stem, **latent),
-        "decoder": lambda: models.decoder(
-            sizes.image, width=sizes.decoder_width, convolutions=sizes.convolutions, **latent
-        ),
-        # No dropout: each side would draw its own, and their losses could not be compared.
-        "pose_head": lambda: models.pose_head(sizes.num_points, width=sizes.head_width, dropout=0.0),
-    }
-    return {name: make[name]() for name in regime.parts}
+    settings = sizes.settings
+    latent = {"num_points": settings.num_points, "appearance_size": settings.appearance_size}
+    parts = {"encoder": models.encoder(sizes.image, width=settings.encoder_width, stem=settings.stem, **latent)}
+    if "decoder" in regime.parts:
+        shape = {"width": settings.decoder_width, "convolutions": settings.decoder_convolutions}
+        parts["decoder"] = models.decoder(sizes.image, **shape, **latent)
+    if "pose_head" in regime.parts:
+        # No dropout: the two sides would draw different units, and their losses could not be compared.
+        parts["pose_head"] = models.pose_head(
+            settings.num_points, width=settings.head_width, depth=settings.head_depth, dropout=0.0
+        )
+    return parts
 
 
-def random_batch(sizes, seed=0):
-    """A batch by name, smooth random pictures: source, reference, background, target, labelled, rotation, pose."""
+def random_batch(sizes: Sizes, seed: int = 0) -> dict[str, np.ndarray]:
+    """A batch of smooth random pictures: source, reference, background, target, labelled, rotation, pose."""
     rng = np.random.default_rng(seed)
     names = ("source", "reference", "background", "target", "labelled")
     coarse = rng.integers(0, 256, (len(names), sizes.batch, 8, 8, 3)).astype("uint8")
     pictures = np.kron(coarse, np.ones((1, 1, sizes.image // 8, sizes.image // 8, 1), "uint8"))
     rotation = np.stack([np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(sizes.batch)])
-    pose = rng.normal(size=(sizes.batch, JOINTS, 3))
+    pose = rng.normal(size=(sizes.batch, skeleton.NUM_JOINTS, 3))
     numbers = {"rotation": rotation.astype("float32"), "pose": pose.astype("float32")}
     return dict(zip(names, pictures, strict=True)) | numbers
 
 
-def ours(regime, sizes, **compile_settings):
-    """The real model of a regime, compiled as `hand_tf.train` does it, and a batch on its terms: `Ours`."""
+def ours(regime: Regime, sizes: Sizes, **compile_settings) -> Ours:
+    """The model of a regime, compiled as `hand_tf.train` compiles it, and a batch for it."""
     parts, named = _parts(regime, sizes), random_batch(sizes)
-    features = resnet.feature_model(sizes.image, "random") if sizes.features and regime.unlabelled else None
+    with_features = regime.unlabelled and sizes.settings.perceptual_weights != "none"
+    features = resnet.feature_model(sizes.image, "random") if with_features else None
     model = wiring.wire(regime, parts)
     losses, weights = wiring.compiled_losses(
-        regime, mask_weight=1.0, feature_model=features, pose_std=np.ones((JOINTS, 3), "float32")
+        regime, mask_weight=1.0, feature_model=features, pose_std=np.ones((skeleton.NUM_JOINTS, 3), "float32")
     )
-    model.compile(keras.optimizers.Adam(1e-3), losses, weights, **compile_settings)
+    shown = {"pose": [metrics.MPJPE(), metrics.NMPJPE()]} if regime.labelled else None
+    model.compile(keras.optimizers.Adam(1e-3), losses, weights, weighted_metrics=shown, **compile_settings)
     ones = np.ones((sizes.batch, sizes.image, sizes.image), "float32")
+    joints = np.ones((sizes.batch, skeleton.NUM_JOINTS), "float32")
     y = {"image": named["target"], "features": named["target"], "pose": named["pose"], "mask": _mask(named)[..., None]}
-    weight = {"image": ones, "features": ones[:, 0, 0], "mask": ones, "pose": np.ones((sizes.batch, JOINTS), "float32")}
+    weight = {"image": ones, "features": ones[:, 0, 0], "mask": ones, "pose": joints}
     x = {name: named[name] for name in model.input}
-    batch = (x, {name: y[name] for name in losses}, {name: weight[name] for name in losses})
+    batch = (x, {name: y[name] for name in model.output}, {name: weight[name] for name in model.output})
     return Ours(model, parts | ({"features": features} if features else {}), batch)
 
 
@@ -90,33 +108,34 @@ def _mask(named):
     return np.abs(named["target"].astype("int16") - named["background"]).max(-1) > 120
 
 
-def peer(regime, sizes, mine, precision=None):
-    """(step, batch) of the peer in PyTorch: `torch_peer.Step` with the weights of `mine`, and the same batch."""
+def peer(regime: Regime, sizes: Sizes, mine: Ours, precision=None):
+    """The peer in PyTorch, a `torch_peer.Step` with the weights of `mine`, and the same batch: (step, batch)."""
     from benchmarks import torch_peer
 
-    makers = {
-        "encoder": lambda: torch_peer.Encoder(
-            sizes.image, sizes.encoder_width, sizes.num_points, sizes.appearance, sizes.stem
-        ),
-        "decoder": lambda: torch_peer.Decoder(
-            sizes.image, sizes.decoder_width, sizes.num_points, sizes.appearance, sizes.convolutions
-        ),
-        "pose_head": lambda: torch_peer.PoseHead(sizes.num_points, sizes.head_width, dropout=0.0),
-        "features": torch_peer.Features,
-    }
-    modules = {name: makers[name]() for name in mine.parts}
-    for name, module in modules.items():
-        torch_peer.copy_weights(mine.parts[name], module)
+    settings = sizes.settings
+    latent, modules = (settings.num_points, settings.appearance_size), {}
+    for name, part in mine.parts.items():
+        if name == "encoder":
+            modules[name] = torch_peer.Encoder(sizes.image, settings.encoder_width, *latent, settings.stem)
+        elif name == "decoder":
+            convolutions = settings.decoder_convolutions
+            modules[name] = torch_peer.Decoder(sizes.image, settings.decoder_width, *latent, convolutions)
+        elif name == "pose_head":
+            head = (settings.num_points, settings.head_width, settings.head_depth)
+            modules[name] = torch_peer.PoseHead(*head, dropout=0.0)
+        else:
+            modules[name] = torch_peer.Features()
+        torch_peer.copy_weights(part, modules[name])
     features = modules.pop("features", None)
     step = torch_peer.Step(modules, frozen_encoder=bool(regime.frozen), features=features, precision=precision)
     named = random_batch(sizes)
     ones = np.ones((sizes.batch, sizes.image, sizes.image), "float32")
     named |= {"mask": _mask(named).astype("float32"), "image_weight": ones, "mask_weight": ones}
-    named |= {"pose_weight": np.ones((sizes.batch, JOINTS), "float32")}
+    named |= {"pose_weight": np.ones((sizes.batch, skeleton.NUM_JOINTS), "float32")}
     return step.train(), torch_peer.channels_first(named)
 
 
-def part_flops(mine):
+def part_flops(mine: Ours) -> dict[str, int]:
     """Multiplications and additions of the convolutions and fully connected layers, for one sample, by part."""
     return {
         name: sum(
@@ -128,8 +147,8 @@ def part_flops(mine):
     }
 
 
-def peer_flops(step, batch):
-    """The same of the peer, counted while it runs one sample of `batch`."""
+def peer_flops(step, batch: dict) -> dict[str, int]:
+    """The same for the peer, counted while it runs one sample of `batch`."""
     from benchmarks import torch_peer
 
     count = torch_peer.forward_flops
@@ -144,10 +163,11 @@ def peer_flops(step, batch):
     return found
 
 
-def step_flops(regime, part_flops):
-    """Multiplications and additions of one sample in one step, out of those of a forward pass by part.
+def step_flops(regime: Regime, part_flops: dict[str, int]) -> int:
+    """Multiplications and additions of one sample in one step, from those of a forward pass by part.
 
-    A backward pass costs two forward passes, of a frozen network one: there the weights have no gradient.
+    A backward pass costs as much as two forward passes. Through the frozen feature network it costs one, since its
+    weights have no gradient.
     """
     total = 0
     if regime.unlabelled:

@@ -4,24 +4,23 @@
     python -m benchmarks.train_step --full --regimes=pretrain,supervised
     python -m benchmarks.train_step --profile
 
-Times the compiled step of every regime on a batch in memory. With PyTorch installed (`pip install torch`) the peer of
-`benchmarks.torch_peer` takes turns with it, in both memory layouts, of which the faster counts. Before that both sides
-must count the same weights and the same arithmetic, and their losses must agree over the first steps.
+Times the compiled step of each regime on a batch in memory. If PyTorch is installed (`pip install torch`), the peer of
+`benchmarks.torch_peer` takes turns with it, in both memory layouts, of which the faster one counts. Before timing, both
+sides must count the same weights and the same arithmetic, and their losses must agree over the first steps.
 
-`peer_ratio` is our throughput over the peer's, the median over the rounds. Every side has a process of its own, with
-its framework's own settings but for the number of threads: side by side in one process, threads of one that wait by
-spinning, as PyTorch's do, would slow the other down.
+`peer_ratio` is our throughput over the peer's, the median over the rounds. Each side runs in a process of its own, with
+the defaults of its framework except for the number of threads. In one process they would disturb each other: threads of
+PyTorch that wait keep their core busy.
 """
 
 import contextlib
+import dataclasses
+import importlib.metadata
 import importlib.util
 import multiprocessing
 import os
 import statistics
-import sys
 import time
-
-from absl import flags
 
 # Before TensorFlow and PyTorch are imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,21 +29,29 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import results, steps
+from benchmarks import measurements, steps
 from hand_tf.core import command_line
+from hand_tf.core.command_line import setting
 from hand_tf.training import regimes
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("regimes", list(regimes.REGIMES), "Regimes to time.", flag_values=FLAGS)
-flags.DEFINE_bool("full", False, "128 px, ResNet-18 and the feature loss, not the demo's sizes.", flag_values=FLAGS)
-flags.DEFINE_integer("threads", 0, "Threads of either side; 0: one a core.", lower_bound=0, flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 5, "Rounds, in which the sides take turns.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("steps", 0, "Steps a turn; 0: four, or one with --full.", flag_values=FLAGS)
-flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "Of both sides.", flag_values=FLAGS)
-flags.DEFINE_bool("profile", False, "Time the stages of a step instead.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
-
 CHECKED_STEPS = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainStepSettings:
+    """The flags of this command."""
+
+    regimes: tuple[str, ...] = setting("Regimes to time.", tuple(regimes.REGIMES), choices=tuple(regimes.REGIMES))
+    full: bool = setting("128 px, ResNet-18 and the feature loss, as in the regimes' flagfiles; not the demo's.", False)
+    threads: int = setting("Threads of each side; 0: one per core.", 0, low=0)
+    rounds: int = setting("Rounds in which the sides take turns.", 5, low=1)
+    steps: int = setting("Steps per turn; 0: four, or one with --full.", 0, low=0)
+    precision: str = setting("Precision of both sides.", "float32", choices=("float32", "mixed_bfloat16"))
+    profile: bool = setting("Time the stages of a step instead.", False)
+    output: str | None = setting("JSON-lines file to append to.", None)
+
+    def __post_init__(self):
+        command_line.check(self)
 
 
 def _tensors(batch):
@@ -52,7 +59,7 @@ def _tensors(batch):
 
 
 def _peer_step(regime, sizes, mine, layout, threads, precision):
-    """A function that makes one step of the peer and returns its loss; it starts from the weights of `mine`."""
+    """A function that takes one step of the peer and returns its loss; it starts from the weights of `mine`."""
     import torch
 
     torch.set_num_threads(threads)
@@ -67,7 +74,7 @@ def _peer_step(regime, sizes, mine, layout, threads, precision):
 
 
 def _side(pipe, *arguments):
-    """The process of a side: what `_answer` says, or why it could not."""
+    """The process of a side; sends an error that stops it."""
     try:
         _answer(pipe, *arguments)
     except ValueError as error:
@@ -75,9 +82,9 @@ def _side(pipe, *arguments):
 
 
 def _answer(pipe, name, regime, sizes, threads, precision):
-    """Sends the losses of the first steps and the operations of a step, then times as many steps as it is told.
+    """Sends the losses of the first steps and the operations of a step; then times as many steps as it is asked to.
 
-    All sides draw the same weights, those of Keras' seed.
+    All sides draw the same weights, from the same Keras seed.
     """
     _set_threads(threads)
     keras.mixed_precision.set_global_policy(precision)
@@ -90,18 +97,18 @@ def _answer(pipe, name, regime, sizes, threads, precision):
         step = _peer_step(regime, sizes, mine, name, threads, precision)
     pipe.send(([step() for _ in range(CHECKED_STEPS)], steps.step_flops(regime, steps.part_flops(mine))))
     while True:  # until the process is killed
-        turns = pipe.recv()
-        step()  # brings the caches back from the side before
+        count = pipe.recv()
+        step()  # refills the caches, which the other side has used
         start = time.perf_counter(), time.process_time()
-        for _ in range(turns):
+        for _ in range(count):
             step()
         stop = time.perf_counter(), time.process_time()
-        pipe.send([(after - before) / turns for before, after in zip(start, stop, strict=True)])
+        pipe.send([(after - before) / count for before, after in zip(start, stop, strict=True)])
 
 
 @contextlib.contextmanager
 def _sides(names, *settings):
-    """Pipes by name to a process a side."""
+    """Starts one process per side; yields the pipes to them by name."""
     context, pipes, started = multiprocessing.get_context("spawn"), {}, []
     try:
         for name in names:
@@ -113,10 +120,11 @@ def _sides(names, *settings):
     finally:
         for process in started:
             process.kill()
+            process.join()
 
 
 def _told(pipes, name):
-    """What the side `name` sends next. Raises ValueError if that is an error, or if the side is gone."""
+    """What the side `name` sends next. Raises ValueError if that is an error or the process has died."""
     try:
         answer = pipes[name].recv()
     except EOFError as error:
@@ -127,23 +135,31 @@ def _told(pipes, name):
 
 
 def _check_losses(regime, losses, precision):
-    """All sides start from the same weights: losses that agree speak for equal outputs, gradients and updates."""
+    """Raises ValueError unless all sides have the same losses.
+
+    They start from the same weights, so equal losses over a few steps imply equal outputs, gradients and updates.
+    """
     tolerance = 1e-2 if precision == "float32" else 5e-2
     for name, found in losses.items():
         if not np.allclose(found, losses["ours"], rtol=tolerance):
             raise ValueError(f"{regime.name}: losses {losses['ours']} here, {found} in PyTorch, {name}")
 
 
-def measure(regime, sizes, turns, names, threads):
-    """(wall, CPU) seconds a step by side and round, and the operations of a step for one sample."""
-    with _sides(names, regime, sizes, threads, FLAGS.precision) as pipes:
+def measure(regime: regimes.Regime, sizes: steps.Sizes, count: int, names: list, settings: TrainStepSettings):
+    """Times the sides `names`, `count` steps per turn.
+
+    Returns:
+        {side: [(wall, CPU) seconds per step of each round]}, and the operations of a step for one sample.
+    """
+    threads = settings.threads or os.cpu_count()
+    with _sides(names, regime, sizes, threads, settings.precision) as pipes:
         told = {name: _told(pipes, name) for name in names}
-        _check_losses(regime, {name: losses for name, (losses, _) in told.items()}, FLAGS.precision)
+        _check_losses(regime, {name: losses for name, (losses, _) in told.items()}, settings.precision)
         seconds = {name: [] for name in names}
-        for turn in range(FLAGS.rounds):
-            first = turn % len(names)  # no side always follows the same other one
+        for number in range(settings.rounds):
+            first = number % len(names)  # so that no side always follows the same other one
             for name in names[first:] + names[:first]:
-                pipes[name].send(turns)
+                pipes[name].send(count)
                 seconds[name].append(_told(pipes, name))
     return seconds, told["ours"][1]
 
@@ -153,7 +169,7 @@ def _row(regime, sizes, seconds, flops):
     cpu = {name: statistics.median(each[1] for each in rounds) for name, rounds in seconds.items()}
     row = {"regime": regime.name, "samples_per_second": round(sizes.batch / wall["ours"], 1)}
     row |= {"ms": {name: round(1e3 * value, 1) for name, value in wall.items()}}
-    row |= {"cpu_ms": {name: round(1e3 * value, 1) for name, value in cpu.items()}}  # PyTorch's while it waits, too
+    row |= {"cpu_ms": {name: round(1e3 * value, 1) for name, value in cpu.items()}}  # PyTorch's waits too
     row["gflops_per_second"] = round(sizes.batch * flops / wall["ours"] / 1e9, 1)
     best = min((name for name in wall if name != "ours"), key=wall.get, default=None)
     if best:
@@ -176,10 +192,10 @@ def _print(rows):
 
 
 def _stages(mine, sizes):
-    """Functions without arguments by stage, those of a step of `semi_supervised` in order."""
+    """The stages of a step of `semi_supervised`, in order: {name: function without arguments}."""
     (x, y, weight), parts, model = _tensors(mine.batch), mine.parts, mine.model
-    latent = {"points": tf.random.normal([sizes.batch, sizes.num_points, 3])}
-    latent["appearance"] = tf.random.normal([sizes.batch, sizes.appearance])
+    latent = {"points": tf.random.normal([sizes.batch, sizes.settings.num_points, 3])}
+    latent["appearance"] = tf.random.normal([sizes.batch, sizes.settings.appearance_size])
     latent["background"] = x["background"]
     outputs = model(x, training=False)
     splat, normalize = parts["decoder"].get_layer("splat"), parts["encoder"].get_layer("normalize")
@@ -203,15 +219,15 @@ def _stages(mine, sizes):
     return compiled | {"the step: and optimiser, metrics": lambda: model.train_on_batch(x, y, weight)}
 
 
-def profile(sizes):
-    """Rows (stage, ms) of a step of `semi_supervised`, which has all stages."""
+def profile(sizes: steps.Sizes, rounds: int) -> list[dict]:
+    """Rows (stage, ms) of a step of `semi_supervised`, the regime with all stages."""
     stages = _stages(steps.ours(regimes.REGIMES["semi_supervised"], sizes, jit_compile=False), sizes)
     samples = {name: [] for name in stages}
-    for turn in range(FLAGS.rounds + 2):
+    for number in range(rounds + 2):
         for name, stage in stages.items():
             start = time.perf_counter()
             stage()
-            if turn >= 2:  # the first traces and compiles
+            if number >= 2:  # the first round traces and compiles
                 samples[name].append(1e3 * (time.perf_counter() - start))
     rows = [{"stage": name, "ms": round(statistics.median(each), 2)} for name, each in samples.items()]
     for row in rows:
@@ -224,38 +240,42 @@ def _set_threads(count):
     tf.config.threading.set_inter_op_parallelism_threads(count)
 
 
-def main(_):
-    """Prints the table and the headline."""
-    unknown = set(FLAGS.regimes) - set(regimes.REGIMES)
-    if unknown:
-        raise ValueError(f"--regimes={','.join(sorted(unknown))}: expected some of {', '.join(regimes.REGIMES)}")
-    sizes = steps.FULL if FLAGS.full else steps.DEMO
-    with_peer = importlib.util.find_spec("torch") is not None and not FLAGS.profile
-    threads = FLAGS.threads or os.cpu_count()
-    headline = {"sizes": "full" if FLAGS.full else "demo", "threads": threads, "precision": FLAGS.precision}
-    if FLAGS.profile:
-        _set_threads(threads)
-        keras.mixed_precision.set_global_policy(FLAGS.precision)
-        rows = profile(sizes)
-        results.publish(headline | {"step_ms": rows[-1]["ms"]}, rows, FLAGS.output)
-        return
-    if not with_peer:
-        print("no peer: PyTorch is not installed (pip install torch)")
-    rows, sides = [], ["ours", *(("channels first", "channels last") if with_peer else ())]
-    for name in FLAGS.regimes:
+def compare(sizes: steps.Sizes, sides: list[str], settings: TrainStepSettings) -> list[dict]:
+    """One row per regime."""
+    rows = []
+    for name in settings.regimes:
         regime = regimes.REGIMES[name]
-        seconds, flops = measure(regime, sizes, FLAGS.steps or (1 if FLAGS.full else 4), sides, threads)
+        seconds, flops = measure(regime, sizes, settings.steps or (1 if settings.full else 4), sides, settings)
         rows.append(_row(regime, sizes, seconds, flops))
         print(f"{name}: {rows[-1]['ms']}", flush=True)
+    return rows
+
+
+def main(settings: TrainStepSettings) -> None:
+    """Prints the table and the headline."""
+    name = "full" if settings.full else "demo"
+    sizes, threads = steps.sizes_of(name), settings.threads or os.cpu_count()
+    headline = {"sizes": name, "batch_size": sizes.batch, "image_size": sizes.image}
+    headline |= {"threads": threads, "precision": settings.precision}
+    if settings.profile:
+        _set_threads(threads)
+        keras.mixed_precision.set_global_policy(settings.precision)
+        rows = profile(sizes, settings.rounds)
+        measurements.publish(headline | {"step_ms": rows[-1]["ms"]}, rows, settings.output)
+        return
+    sides = ["ours"]
+    if importlib.util.find_spec("torch"):
+        sides += ["channels first", "channels last"]
+    else:
+        print("no peer: PyTorch is not installed (pip install torch)")
+    rows = compare(sizes, sides, settings)
     _print(rows)
     headline["samples_per_second"] = {row["regime"]: row["samples_per_second"] for row in rows}
-    if with_peer:
-        import torch
-
+    if len(sides) > 1:
         headline["peer_ratio"] = {row["regime"]: row["peer_ratio"] for row in rows}
-        headline["torch"] = torch.__version__
-    results.publish(headline, rows, FLAGS.output)
+        headline["torch"] = importlib.metadata.version("torch")
+    measurements.publish(headline, rows, settings.output)
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.old_run(main, FLAGS))
+    command_line.execute(main)

@@ -1,34 +1,92 @@
-"""Pages under docs/ that are written from measurements say what was measured."""
+"""The pages for users: tables that agree with the measurements, links that lead somewhere, and a complete map."""
 
 import pathlib
+import re
 
 import pytest
 
-from benchmarks import performance, results, scale
+from benchmarks import docs_tables, measurements, scale_tables
+from hand_tf.core import command_line
 
-DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
-
-
-def test_the_performance_page_is_that_of_its_files(tmp_path):
-    assert (DOCS / "performance.md").read_text(encoding="utf-8") == performance.page(DOCS)
-    assert performance.page(tmp_path).count(performance.MISSING) == len(performance.SECTIONS)
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md")), ROOT / "benchmarks" / "gpu" / "README.md"]
 
 
-def test_the_scale_page_is_that_of_its_files(tmp_path):
-    assert (DOCS / "scale.md").read_text(encoding="utf-8") == scale.page(DOCS)
-    with pytest.raises(ValueError, match="dome_speed"):
-        scale.page(tmp_path)
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", docs_tables.PAGES)
+def test_the_tables_of_a_page_agree_with_the_measurements(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    assert docs_tables.refresh(text, DOCS) == text
+
+
+def test_each_table_stands_on_one_page_once():
+    names = [name for page in docs_tables.PAGES for name, _ in docs_tables.BLOCK.findall((DOCS / page).read_text())]
+    assert sorted(names) == sorted(docs_tables.TABLES)
+
+
+def test_refreshing_replaces_the_tables_and_nothing_else(tmp_path):
+    for path in (*(DOCS / page for page in docs_tables.PAGES), *DOCS.glob("*.jsonl")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    page = tmp_path / "pretraining.md"
+    fresh = page.read_text(encoding="utf-8")
+    stale = fresh.replace("| mean pose |", "| something old |")
+    assert stale != fresh
+    page.write_text(stale, encoding="utf-8")
+    assert command_line.run(docs_tables.main, [f"--docs={tmp_path}"]) == 0
+    assert page.read_text(encoding="utf-8") == fresh
+
+
+def test_a_table_without_a_measurement_names_the_file_and_the_command(tmp_path):
+    for name in docs_tables.TABLES:
+        with pytest.raises(ValueError, match=r"\.jsonl: no suitable measurement; run python -m benchmarks\.\w+"):
+            docs_tables.refresh(f"<!-- table: {name} -->\n<!-- /table -->", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- table: nothing -->\n<!-- /table -->", "nothing: unknown"),
+        ("<!-- table: build -->\n", "without its counterpart"),
+        ("<!-- /table -->", "without its counterpart"),
+        ("<!-- table: build -->\n<!-- table: summary -->\n<!-- /table -->\n<!-- /table -->", "counterpart"),
+    ],
+)
+def test_markers_that_do_not_match_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        docs_tables.refresh(text, DOCS)
 
 
 def test_amounts_keep_their_value_and_take_the_largest_unit_that_fits():
     days = [(86400, "d"), (3600, "h"), (1, "s")]
-    assert [scale.amount(value, days) for value in (172800, 5400, 0.5)] == ["2 d", "1.5 h", "0.5 s"]
-    assert scale.amount(86400 * 4321, days) == "4,321 d" and scale.amount(86400 * 999.7, days) == "1,000 d"
+    assert [scale_tables.amount(value, days) for value in (172800, 5400, 0.5)] == ["2 d", "1.5 h", "0.5 s"]
+    assert scale_tables.amount(86400 * 4321, days) == "4,321 d"
+    assert scale_tables.amount(86400 * 999.7, days) == "1,000 d"
 
 
-def test_the_newest_line_that_will_do_counts(tmp_path, capsys):
+def test_the_newest_suitable_line_counts(tmp_path, capsys):
     for value in (1, 2, 3):
-        results.publish({"value": value}, [], tmp_path / "some.jsonl")
-    assert results.newest(tmp_path / "some.jsonl", lambda head: head["value"] < 3)["headline"] == {"value": 2}
-    assert results.newest(tmp_path / "none.jsonl") is None
+        measurements.publish({"value": value}, [], tmp_path / "some.jsonl")
+    assert measurements.newest(tmp_path, "some")["headline"] == {"value": 3}
+    assert measurements.newest(tmp_path, "some", lambda head: head["value"] < 3)["headline"] == {"value": 2}
+    with pytest.raises(ValueError, match=r"none\.jsonl"):
+        measurements.newest(tmp_path, "none")
     assert capsys.readouterr().out.splitlines()[-1] == '{"value": 3}'
+
+
+# --- links and commands ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        name, _, heading = target.partition("#")
+        path = (page.parent / name) if name else page
+        assert path.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
