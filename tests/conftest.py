@@ -56,12 +56,6 @@ def records(dump, tmp_path_factory):
     from tfrecords_tools import build
 
     folder = tmp_path_factory.mktemp("records")
-    arguments = ["--crop_size=32", f"--fps={FPS}", "--workers=1", "--records_per_shard=6"]
-    from hand_tf.core import command_line
-
-    command_line.reset(build.FLAGS)  # whatever other tests have set
-    status = command_line.old_run(
-        build.main, build.FLAGS, ["build", f"--input={dump}", f"--output={folder}", *arguments]
-    )
-    assert status == 0
+    settings = {"crop_size": 32, "fps": FPS, "workers": 1, "records_per_shard": 6}
+    build.build(build.BuildSettings(input=(str(dump),), output=str(folder), **settings))
     return folder

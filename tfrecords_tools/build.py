@@ -1,185 +1,115 @@
-"""Builds records from camera dumps.
+"""Cuts records out of camera dumps.
 
     python -m tfrecords_tools.build --input=DUMP --output=RECORDS
 
-`--input` is a sequence folder in the layout of CMU Panoptic Studio (module `panoptic`) or a folder of such; give it
-several times for more. Each camera is read once (crops wait in RECORDS/work), then records are put together in random
-order: one a hand and instant, with all its views. A build that was stopped continues when started again with the same
-flags. The last lines say what was kept, what was left out and why; the manifest holds the same report.
+--input is a sequence folder in the layout of CMU Panoptic Studio, or a folder of such folders; give it several times
+for more. There is one record per hand and instant, with all its views.
+
+Each camera is read once; its crops wait in RECORDS/work until all cameras have been read. A build that was stopped
+continues when started again with the same flags. The last lines say what was kept, what was left out and why; the
+manifest holds the same report.
 """
 
 import dataclasses
 import json
-import os
 import pathlib
-import shutil
-import sys
-import time
 
-from absl import flags
-from tqdm import tqdm
+from hand_tf.core import command_line
+from hand_tf.core.command_line import setting
+from tfrecords_tools.dump.sequences import Selection
+from tfrecords_tools.records import from_dump
+from tfrecords_tools.records.settings import RecordsSettings
 
-from hand_tf.core import command_line, records_folder
-from tfrecords_tools.dump import sequences
-from tfrecords_tools.dump.skipped import Skipped
-from tfrecords_tools.records import backgrounds, camera_pass, work_folder, workers
-from tfrecords_tools.records.spool import SpooledViews
-
-FLAGS = flags.FlagValues()
-_ours = {"flag_values": FLAGS}
-flags.DEFINE_multi_string("input", None, "sequence folder, or folder of sequence folders", required=True, **_ours)
-flags.DEFINE_string("output", None, "records folder to write", required=True, **_ours)
-flags.DEFINE_integer("crop_size", 128, "side of a crop, px", lower_bound=16, **_ours)
-flags.DEFINE_float("margin", 1.3, "side of a crop over twice the radius of the hand", lower_bound=1.05, **_ours)
-flags.DEFINE_enum("hands", "both", ["both", "left", "right"], "left ones are stored mirrored", **_ours)
-flags.DEFINE_float("fps", 29.97, "of image folders (videos state their own)", lower_bound=0.1, **_ours)
-flags.DEFINE_float("min_score", 0.5, "accept joints from this averageScore on", **_ours)
-flags.DEFINE_float("max_error", 20.0, "accept joints up to this averageReproError, px", **_ours)
-flags.DEFINE_integer("min_views", 2, "leave out instants that fewer cameras see", lower_bound=2, **_ours)
-flags.DEFINE_integer("frame_stride", 1, "use frames whose number this divides", lower_bound=1, **_ours)
-flags.DEFINE_integer("jpeg_quality", 95, "of the stored pictures", lower_bound=1, upper_bound=100, **_ours)
-flags.DEFINE_integer("records_per_shard", 1000, "at most", lower_bound=1, **_ours)
-flags.DEFINE_integer("workers", 0, "processes that cut crops; 0: one a core", lower_bound=0, **_ours)
-flags.DEFINE_integer("seed", 0, "of the random order of records", lower_bound=0, **_ours)
-flags.DEFINE_list("cameras", [], "only these cameras, such as 00_03,00_07; all by default", **_ours)
-
-# What may change between two runs into one folder without changing a byte of the records.
-_FREE = ("input", "output", "workers")
+_FOLDERS, _SELECTION, _RECORDS, _RUN = "Folders", "What to take from the dump", "Records", "Run"
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """The command's flags, under the same names."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildSettings:
+    """The flags of the command. The manifest keeps them in this order."""
 
-    input: tuple[str, ...]
-    output: pathlib.Path
-    crop_size: int = 128
-    margin: float = 1.3
-    hands: str = "both"
-    fps: float = 29.97
-    min_score: float = 0.5
-    max_error: float = 20.0
-    min_views: int = 2
-    frame_stride: int = 1
-    jpeg_quality: int = 95
-    records_per_shard: int = 1000
-    workers: int = 0
-    seed: int = 0
-    cameras: tuple[str, ...] = ()
+    input: tuple[str, ...] = setting(
+        "Sequence folder, or folder of sequence folders. May be given several times.", section=_FOLDERS, repeated=True
+    )
+    output: str = setting("Records folder to write.", section=_FOLDERS)
+    crop_size: int = setting("Side of a crop, px.", RecordsSettings.crop_size, section=_RECORDS, low=16)
+    margin: float = setting(
+        "Side of a crop divided by the diameter of the hand.", RecordsSettings.margin, section=_RECORDS, low=1.05
+    )
+    hands: str = setting(
+        "Which hands to take; left ones are stored mirrored.",
+        Selection.hands,
+        section=_SELECTION,
+        choices=("both", "left", "right"),
+    )
+    fps: float = setting(
+        "Frames per second of image folders. Videos state their own.", Selection.fps, section=_SELECTION, low=0.1
+    )
+    min_score: float = setting("Accept joints from this averageScore on.", Selection.min_score, section=_SELECTION)
+    max_error: float = setting(
+        "Accept joints up to this averageReproError, px.", Selection.max_error, section=_SELECTION
+    )
+    min_views: int = setting(
+        "Leave out instants that fewer cameras see.", RecordsSettings.min_views, section=_RECORDS, low=2
+    )
+    frame_stride: int = setting(
+        "Take only frames whose number is a multiple of this.", Selection.frame_stride, section=_SELECTION, low=1
+    )
+    jpeg_quality: int = setting(
+        "JPEG quality of crops and background crops.", RecordsSettings.jpeg_quality, section=_RECORDS, low=1, high=100
+    )
+    records_per_shard: int = setting(
+        "Largest number of records in one shard.", RecordsSettings.records_per_shard, section=_RECORDS, low=1
+    )
+    workers: int = setting(
+        "Number of processes that read cameras; 0 for one per core. The records do not depend on it.",
+        0,
+        section=_RUN,
+        low=0,
+    )
+    seed: int = setting("Decides the random order of the records.", RecordsSettings.seed, section=_RECORDS, low=0)
+    cameras: tuple[str, ...] = setting(
+        "Take only these cameras, such as 00_03,00_07.", Selection.cameras, section=_SELECTION
+    )
 
-
-def camera_jobs(sequence, options):
-    """One `camera_pass.CameraJob` a camera of the sequence."""
-    known = {*sequence.occupied, *sequence.boxes}
-    work = options.output / "work"
-    jobs = []
-    for camera in sequence.cameras:
-        hidden = {
-            frame: backgrounds.hand_rectangles(
-                camera, sequence.occupied.get(frame, ()), sequence.boxes.get(frame, {}).get(camera.name, ())
-            )
-            for frame in backgrounds.sample_frames(known, camera)
-        }
-        jobs.append(
-            camera_pass.CameraJob(
-                camera,
-                sequence.sources[camera.name],
-                sequence.instants,
-                hidden,
-                options.crop_size,
-                options.margin,
-                options.jpeg_quality,
-                work / "spool" / sequence.name / f"{camera.name}.bin",
-                work / "backgrounds" / sequence.name / f"{camera.name}.png",
-            )
-        )
-    return jobs
-
-
-def flags_of(options):
-    """The options as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(options), default=str))
+    def __post_init__(self) -> None:
+        command_line.check(self)
 
 
-def cut_crops(jobs, processes):
-    """Runs all jobs on `processes` processes (0: one a core), each of which reads one camera at a time."""
-    processes = min(processes or os.cpu_count(), len(jobs))
-    # Where cameras are fewer than cores, the decoder's own threads use the rest; elsewhere they only cost.
-    threads = max(1, os.cpu_count() // processes)
-    jobs = [dataclasses.replace(job, threads=threads) for job in jobs]
-    with workers.pool(processes) as run:
-        bar = {"total": len(jobs), "desc": "cameras", "unit": "camera", "disable": None}
-        for _ in tqdm(run((camera_pass.run_job, job) for job in jobs), **bar):
-            pass
+def build(settings: BuildSettings) -> dict:
+    """Builds the records, unless they are complete; returns the report. Errors as in `from_dump.write`."""
+    output = pathlib.Path(settings.output)
+    selection = Selection(**_fields(settings, Selection))
+    records_settings = RecordsSettings(**_fields(settings, RecordsSettings) | {"output": output})
+    flags = dataclasses.asdict(settings) | {"output": str(output)}
+    flags = json.loads(json.dumps(flags))  # tuples become lists, as in the manifest
+    return from_dump.write(settings.input, selection, records_settings, flags, settings.workers)
 
 
-def _write_records(dumps, jobs, options, skipped):
-    """Puts the records together from the spools; returns groups, index rows and background statistics."""
-    from tfrecords_tools.records import shards  # brings TensorFlow, which the workers can do without
-
-    groups, index, scenes = [], [], {}
-    for sequence in dumps:
-        paths = [job.spool for job in jobs[sequence.name]]
-        views = SpooledViews(sequence.instants, sequence.cameras, paths)
-        for camera, spool in zip(sequence.cameras, views.spools, strict=True):
-            skipped.merge(spool.skipped)
-            scenes[f"{sequence.name}/{camera.name}"] = spool.background
-        more, rows = shards.write_groups(views, sequence.name, options, skipped)
-        groups, index = groups + more, index + rows
-        views.close()
-    return groups, index, scenes
+def _fields(settings, settings_class):
+    """The values of `settings` for the fields of `settings_class`, which have the same names."""
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings_class)}
 
 
-def run(options):
-    """Builds the records, unless they are there already; returns the manifest's report.
-
-    Raises FileNotFoundError or ValueError with one line for input that cannot be used, OSError for a full disk.
-    """
-    start, skipped = time.monotonic(), Skipped()
-    dumps = [sequences.read(path, options, skipped) for path in sequences.find(options.input)]
-    rates = [sequence.fps for sequence in dumps]
-    if max(rates) > 1.01 * min(rates):
-        raise ValueError(f"--input: sequences differ in frames per second ({min(rates):g} and {max(rates):g})")
-    settings = {name: value for name, value in flags_of(options).items() if name not in _FREE}
-    settings["sequences"] = {sequence.name: sequences.digest(sequence) for sequence in dumps}
-    work_folder.claim(options.output, settings)
-    from tfrecords_tools.records import shards
-
-    if (options.output / records_folder.MANIFEST).is_file():
-        return records_folder.load_manifest(options.output).report
-    jobs = {sequence.name: camera_jobs(sequence, options) for sequence in dumps}
-    cut_crops([job for group in jobs.values() for job in group], options.workers)
-    groups, index, scenes = _write_records(dumps, jobs, options, skipped)
-    shards.check_left(groups, skipped)
-    instants = sum(len(sequence.instants) for sequence in dumps)
-    report = shards.report(groups, instants, skipped, time.monotonic() - start) | {"backgrounds": scenes}
-    cameras = {sequence.name: sequence.cameras for sequence in dumps}
-    shards.write_manifest(options, rates[0], cameras, flags_of(options), report, groups, index)
-    shutil.rmtree(options.output / "work" / "spool")
-    return report
+def _print_backgrounds(backgrounds):
+    """One line on backgrounds that may show a hand; `backgrounds` is what the report says of each camera's."""
+    poor = {name: scene["plain_median_share"] for name, scene in backgrounds.items() if scene["plain_median_share"] > 0}
+    if not poor:
+        return
+    worst = max(poor, key=poor.get)
+    print(
+        f"Backgrounds: {len(poor)} of {len(backgrounds)} use the plain median somewhere "
+        f"(worst: {worst}, {poor[worst]:.1%} of its pixels): a hand that rests there may show"
+    )
 
 
-def _print(report, output):
-    from tfrecords_tools.records import shards
+def main(settings: BuildSettings) -> None:
+    """Builds the records and prints the report."""
+    report = build(settings)
+    from tfrecords_tools.records import shards  # imports TensorFlow
 
-    poor = [name for name, scene in report["backgrounds"].items() if scene["plain_median_share"] > 0]
-    if poor:
-        worst = max(poor, key=lambda name: report["backgrounds"][name]["plain_median_share"])
-        share = report["backgrounds"][worst]["plain_median_share"]
-        print(f"Backgrounds: {len(poor)} of {len(report['backgrounds'])} use the plain median somewhere", end=" ")
-        print(f"(worst: {worst}, {share:.1%} of its pixels): a hand that rests there may show")
-    shards.print_report(report, output)
-
-
-def main(arguments):
-    """The command."""
-    if arguments:
-        raise ValueError(f"unexpected argument {arguments[0]!r}: folders are given by --input")
-    values = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Options)}
-    values |= {"input": tuple(values["input"]), "cameras": tuple(values["cameras"])}
-    options = Options(**values | {"output": pathlib.Path(values["output"])})
-    _print(run(options), options.output)
+    _print_backgrounds(report["backgrounds"])
+    shards.print_report(report, settings.output)
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.old_run(main, FLAGS))
+    command_line.execute(main)

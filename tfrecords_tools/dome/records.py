@@ -173,7 +173,7 @@ def write(sequences: Sequence[capture.CaptureSequence], settings: RecordsSetting
     start, skipped = time.monotonic(), Skipped()
     identity = {name: value for name, value in dataclasses.asdict(settings).items() if name != "output"}
     identity["sequences"] = [capture.settings_of(sequence) for sequence in sequences]
-    work_folder.claim(settings.output, identity)
+    work_folder.claim_work_folder(settings.output, identity)
     if (settings.output / records_folder.MANIFEST).is_file():
         return records_folder.load_manifest(settings.output).report
     groups, index = [], []

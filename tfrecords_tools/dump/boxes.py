@@ -1,7 +1,7 @@
-"""Hands without joints, from `boxes.csv`: frame,camera,person,side,x,y,width,height (px, one row a camera).
+"""Hands without joints, from `boxes.csv`: frame,camera,person,side,x,y,width,height (px, one row per camera).
 
-Such an instant serves pre-training only. With box centres `b_i` and longer sides `w_i` in cameras of focal length
-`f_i` at distance `d_i`:
+Such an instant serves pre-training only. From boxes with centres `b_i` and longer sides `w_i`, in cameras of focal
+length `f_i` at distances `d_i` from the hand:
 
     centre = triangulate(b_1, .., b_V),   radius = max_i  w_i d_i / (2 f_i)
 
@@ -9,17 +9,19 @@ Such an instant serves pre-training only. With box centres `b_i` and longer side
 """
 
 import pathlib
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from hand_tf.core import geometry, skeleton
+from hand_tf.core import geometry, reading, skeleton
 from tfrecords_tools.dump import panoptic
+from tfrecords_tools.dump.skipped import Skipped
 
 COLUMNS = ("frame", "camera", "person", "side", "x", "y", "width", "height")
 
 
 def _parse(row):
-    """(frame, person, side, camera, box [4]) of one row; raises ValueError or TypeError if it is malformed."""
+    """(frame, person, side, camera, box [4]) of a row. AttributeError, TypeError or ValueError if it is malformed."""
     box = np.array([float(row[field]) for field in ("x", "y", "width", "height")])
     side, camera = row["side"].strip(), row["camera"].strip()
     if side not in skeleton.SIDES or not np.isfinite(box).all() or box[2:].min() <= 0:
@@ -27,14 +29,14 @@ def _parse(row):
     return int(row["frame"]), int(row["person"]), side, camera, box
 
 
-def read_table(sequence_dir, skipped):
+def read_boxes(sequence_dir: pathlib.Path, skipped: Skipped) -> dict[tuple[int, int, str], dict[str, np.ndarray]]:
     """{(frame, person, side): {camera name: box (x, y, width, height)}}; empty without the file.
 
     Malformed rows are counted. Raises ValueError if a column is missing.
     """
     path = pathlib.Path(sequence_dir) / "boxes.csv"
     boxes = {}
-    for line, row in enumerate(panoptic.read_table(path, COLUMNS) if path.is_file() else (), start=2):
+    for line, row in reading.read_table(path, COLUMNS) if path.is_file() else ():
         try:
             frame, person, side, camera, box = _parse(row)
         except (AttributeError, TypeError, ValueError):
@@ -44,28 +46,36 @@ def read_table(sequence_dir, skipped):
     return boxes
 
 
-def locate(boxes, cameras):
-    """(centre [3] mm, radius mm) of a hand with `boxes` {name: box}, or None if the boxes do not meet in one point.
+def locate(boxes: dict[str, np.ndarray], cameras: Sequence[geometry.Camera]) -> tuple[np.ndarray, float] | None:
+    """Centre [3] mm and radius mm of a hand that two or more `cameras` see in `boxes` {camera name: box}.
 
-    Needs two views.
+    None if the rays through the boxes' centres do not meet in one point.
     """
-    middles = np.array([boxes[camera.name][:2] + (boxes[camera.name][2:] - 1) / 2 for camera in cameras])
-    centre = geometry.triangulate(middles, cameras)
+    centres = np.array([boxes[camera.name][:2] + (boxes[camera.name][2:] - 1) / 2 for camera in cameras])
+    centre = geometry.triangulate(centres, cameras)
     radius = 0.0
-    for camera, middle in zip(cameras, middles, strict=True):
-        size = boxes[camera.name][2:].max()
-        if not np.linalg.norm(geometry.project([centre], camera)[0] - middle) <= size / 2:  # nan is not
+    for camera, box_centre in zip(cameras, centres, strict=True):
+        side = boxes[camera.name][2:].max()
+        miss = np.linalg.norm(geometry.project([centre], camera)[0] - box_centre)  # NaN behind the camera
+        if not miss <= side / 2:
             return None
         distance = np.linalg.norm(camera.R @ centre + camera.t)
-        radius = max(radius, size * distance / (2 * np.sqrt(camera.K[0, 0] * camera.K[1, 1])))
+        radius = max(radius, side * distance / (2 * np.sqrt(camera.K[0, 0] * camera.K[1, 1])))
     return centre, float(radius)
 
 
-def read_instants(sequence_dir, cameras, subject_of, with_joints, skipped):
+def read_instants(
+    sequence_dir: pathlib.Path,
+    cameras: Sequence[geometry.Camera],
+    subject_of: panoptic.SubjectOf,
+    with_joints: Iterable[panoptic.HandInstant],
+    skipped: Skipped,
+) -> tuple[list[panoptic.HandInstant], dict[int, dict[str, list[np.ndarray]]]]:
     """Instants that have boxes but no joints, and all boxes.
 
     Args:
-        with_joints: instants that have joints; the same subject's hand at the same frame is not taken twice.
+        subject_of: see `panoptic.read_subjects`.
+        with_joints: instants that have joints; the same hand of a subject at the same frame is not taken twice.
 
     Returns:
         instants: list of `HandInstant` whose joints are all 0 and not accepted.
@@ -74,18 +84,19 @@ def read_instants(sequence_dir, cameras, subject_of, with_joints, skipped):
     sequence = pathlib.Path(sequence_dir).name
     taken = {(instant.frame, instant.subject, instant.side) for instant in with_joints}
     instants, boxes = [], {}
-    for (frame, person, side), views in sorted(read_table(sequence_dir, skipped).items()):
+    for (frame, person, side), views in sorted(read_boxes(sequence_dir, skipped).items()):
         for name, box in views.items():
             boxes.setdefault(frame, {}).setdefault(name, []).append(box)
-        subject, seen_by = subject_of(frame, person), [camera for camera in cameras if camera.name in views]
+        subject = subject_of(frame, person)
         if subject is None or (frame, subject, side) in taken:
             continue
+        seen_by = [camera for camera in cameras if camera.name in views]
         located = locate(views, seen_by) if len(seen_by) >= 2 else None
         if located is None:
             skipped.add("instants: boxes in fewer than two cameras, or that do not meet", f"frame {frame} {side} hand")
             continue
         taken.add((frame, subject, side))
-        absent = np.zeros((skeleton.NUM_JOINTS, 3)), np.zeros(skeleton.NUM_JOINTS, bool)
+        joints, accepted = np.zeros((skeleton.NUM_JOINTS, 3)), np.zeros(skeleton.NUM_JOINTS, bool)
         names = tuple(camera.name for camera in seen_by)
-        instants.append(panoptic.HandInstant(sequence, subject, frame, person, side, *absent, *located, names))
+        instants.append(panoptic.HandInstant(sequence, subject, frame, person, side, joints, accepted, *located, names))
     return instants, boxes

@@ -5,39 +5,46 @@
     <sequence>/subjects.csv or ../subjects.csv              sequence,first_frame,last_frame,person_id (or *),subject
     <sequence>/boxes.csv                                    2D boxes for hands without joints (module `boxes`)
 
-The folder's lengths are centimetres. They become millimetres here and nowhere else.
+Lengths in the folder are centimetres. They become millimetres here and nowhere else.
 
-A joint is *accepted* on validity 1, score >= min_score, error <= max_error (px), finite, not all zero: one that was
-never triangulated is (0, 0, 0) with validity 1. What is wrong with one file or hand is counted and skipped; what is
-wrong with the whole folder raises one line.
+A joint is *accepted* if its validity is 1, its score at least min_score, its error at most max_error (px), and its
+position finite and not the origin: a joint that was never triangulated is (0, 0, 0) with validity 1. A file or hand
+that is wrong is counted and left out; a folder that is wrong raises an error of one line.
 """
 
-import csv
 import dataclasses
 import itertools
-import json
 import pathlib
 import re
+from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
 
-from hand_tf.core import geometry, skeleton
+from hand_tf.core import geometry, reading, skeleton
+from tfrecords_tools.dump.skipped import Skipped
 
 MM_PER_CM = 10.0
-PALM_MM = (40.0, 140.0)  # wrist to middle knuckle: 75..100 mm in adults, with room for children and noise
-# Choice: with fewer accepted joints, their mean and extent say too little about where the whole hand is.
+PALM_MM = (40.0, 140.0)  # wrist to middle knuckle: 75..100 mm in adults; the rest is for children and noise
+# Choice: the mean and extent of fewer accepted joints say too little about where the whole hand is.
 MIN_JOINTS = 11
 _HAND_FILE = re.compile(r"handRecon3D_hd(\d+)\.json", re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names end up in file names, keys and scenarios
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of sequences and subjects, which go into file names and keys
+
+SubjectOf = Callable[[int, int], str | None]  # (frame, person id) -> subject, None if there is none
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HandInstant:
-    """One hand at one instant: `joints` [21, 3] mm (world), `accepted` [21] bool.
+    """One hand at one instant.
 
-    `centre` [3] mm and `radius` mm bound the hand: the mean of the accepted joints and the farthest of them, or what
-    2D boxes say. `cameras` names those that have a box, None for hands with joints (every camera may see them).
+    Attributes:
+        side: left or right, anatomical.
+        joints: [21, 3] mm, world.
+        accepted: [21] bool, which joints can be relied on.
+        centre, radius: [3] mm and mm, a sphere about the hand: the mean of the accepted joints and its distance to the
+            farthest of them, or what 2D boxes say.
+        cameras: names of those that have a box of the hand; None for a hand with joints, which any camera may see.
     """
 
     sequence: str
@@ -52,24 +59,18 @@ class HandInstant:
     cameras: tuple[str, ...] | None = None
 
     @property
-    def name(self):
-        """What a report calls this instant."""
+    def name(self) -> str:
+        """What reports call this instant."""
         return f"{self.sequence} frame {self.frame} person {self.person_id} {self.side} hand"
 
 
-def instant_of(sequence, subject, frame, person_id, side, joints, accepted):
+def instant_of(
+    sequence: str, subject: str, frame: int, person_id: int, side: str, joints: np.ndarray, accepted: np.ndarray
+) -> HandInstant:
     """The `HandInstant` of a hand with `joints` [21, 3] mm; centre and radius are those of the accepted ones."""
     centre = joints[accepted].mean(0)
     radius = float(np.linalg.norm(joints[accepted] - centre, axis=1).max())
     return HandInstant(sequence, subject, frame, person_id, side, joints, accepted, centre, radius)
-
-
-def load_json(path):
-    """Parses the JSON file `path`. Raises ValueError naming it if it is cut short or not JSON."""
-    try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
 
 
 def _calibration_path(sequence_dir):
@@ -80,74 +81,54 @@ def _calibration_path(sequence_dir):
     return found[0]
 
 
-def _numbers(entry, field, shape, where):
-    """`entry[field]` as a finite array of `shape`. Raises ValueError naming the file, camera and field."""
-    try:
-        values = np.asarray(entry[field], np.float64).reshape(shape)
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{where}: field {field}: {shape} numbers expected") from None
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"{where}: field {field}: finite numbers expected")
-    return values
-
-
 def _camera(entry, where):
-    name = "{:02d}_{:02d}".format(*(int(_numbers(entry, field, (), where)) for field in ("panel", "node")))
-    width, height = (int(value) for value in _numbers(entry, "resolution", (2,), where))
-    K, R = _numbers(entry, "K", (3, 3), where), _numbers(entry, "R", (3, 3), where)
+    panel, node = (int(reading.numbers(entry, field, (), where)) for field in ("panel", "node"))
+    width, height = (int(value) for value in reading.numbers(entry, "resolution", (2,), where))
+    K, R = reading.numbers(entry, "K", (3, 3), where), reading.numbers(entry, "R", (3, 3), where)
     if min(width, height, K[0, 0], K[1, 1]) <= 0 or not np.allclose(K[2], [0, 0, 1]):
         raise ValueError(f"{where}: fields resolution and K: a pinhole camera expected")
     if not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
         raise ValueError(f"{where}: field R: a rotation matrix expected")
-    dist, t = _numbers(entry, "distCoef", (5,), where), _numbers(entry, "t", (3,), where)
-    return geometry.Camera(name, width, height, K, dist, R, t * MM_PER_CM)
+    dist, t = reading.numbers(entry, "distCoef", (5,), where), reading.numbers(entry, "t", (3,), where)
+    return geometry.Camera(f"{panel:02d}_{node:02d}", width, height, K, dist, R, t * MM_PER_CM)
 
 
-def read_cameras(sequence_dir, type="hd"):
+def read_cameras(sequence_dir: pathlib.Path, kind: str = "hd") -> list[geometry.Camera]:
     """`read_calibration` of the folder's calibration file. Raises FileNotFoundError without one."""
-    return read_calibration(_calibration_path(pathlib.Path(sequence_dir)), type)
+    return read_calibration(_calibration_path(pathlib.Path(sequence_dir)), kind)
 
 
-def read_calibration(path, type="hd"):
-    """Cameras of one type (never by index: a full file lists 480 vga cameras first), sorted by name "PP_NN".
+def read_calibration(path: pathlib.Path, kind: str = "hd") -> list[geometry.Camera]:
+    """The cameras of type `kind` in a calibration file, sorted by their names "PP_NN".
 
-    Raises FileNotFoundError without the file, ValueError naming file, camera and field for a wrong one.
+    They are chosen by type, never by position: a full file lists 480 vga cameras first. Raises FileNotFoundError
+    without the file, ValueError with file, camera and field for a wrong one.
     """
-    calibration = load_json(path)
-    if not isinstance(calibration, dict) or not isinstance(calibration.get("cameras"), list):
-        raise ValueError(f"{path}: field cameras: a list expected")
-    entries = [entry for entry in calibration["cameras"] if entry.get("type") == type]
-    if not entries:
-        raise ValueError(f"{path}: field cameras: none of the {len(calibration['cameras'])} has type {type!r}")
-    cameras = [_camera(entry, f"{path}: camera {entry.get('name')}") for entry in entries]
+    entries = reading.read_json_object(path, ["cameras"])["cameras"]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{path}: field cameras: a list of objects expected")
+    chosen = [entry for entry in entries if entry.get("type") == kind]
+    if not chosen:
+        raise ValueError(f"{path}: field cameras: none of the {len(entries)} has type {kind!r}")
+    cameras = [_camera(entry, f"{path}: camera {entry.get('name')}") for entry in chosen]
     names = [camera.name for camera in cameras]
     if len(set(names)) != len(names):
-        raise ValueError(f"{path}: field cameras: two {type} cameras share one panel and node")
+        raise ValueError(f"{path}: field cameras: two {kind} cameras share one panel and node")
     return sorted(cameras, key=lambda camera: camera.name)
 
 
-def check_name(name, where):
-    """Returns `name` if it may be a sequence's or subject's name; raises ValueError otherwise."""
+def check_name(name: str, where: object) -> str:
+    """Returns `name` if a sequence or subject may be called so. Raises ValueError, which starts with `where`."""
     if not _NAME.fullmatch(name) or ".." in name:
         raise ValueError(f"{where}: {name!r}: only letters, digits, '_', '-' and single '.' expected in a name")
     return name
 
 
-def read_table(path, columns):
-    """Rows of a CSV file as dicts. Raises ValueError unless it has `columns`."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        missing = set(columns) - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path}: columns {','.join(columns)} expected, missing: {','.join(sorted(missing))}")
-        return list(reader)
+def read_subjects(sequence_dir: pathlib.Path) -> SubjectOf:
+    """Who is who, from `subjects.csv`: the first row that fits a frame and person counts.
 
-
-def read_subjects(sequence_dir):
-    """A function (frame, person_id) -> subject or None, from `subjects.csv`; the first row that fits counts.
-
-    The table is looked up in the folder, then in its parent. Without one, the subject is the sequence. Raises
-    ValueError for a malformed table or one that does not mention the sequence.
+    The table is looked up in the folder, then in its parent. Without one, the sequence itself is the only subject.
+    Raises ValueError for a malformed table or one that does not mention the sequence.
     """
     sequence_dir = pathlib.Path(sequence_dir)
     places = (sequence_dir / "subjects.csv", sequence_dir.parent / "subjects.csv")
@@ -156,27 +137,28 @@ def read_subjects(sequence_dir):
         return lambda frame, person_id: sequence_dir.name
     rules = []
     columns = ("sequence", "first_frame", "last_frame", "person_id", "subject")
-    for line, row in enumerate(read_table(path, columns), start=2):
+    for line, row in reading.read_table(path, columns):
         try:
             person = None if row["person_id"].strip() == "*" else int(row["person_id"])
-            rule = (int(row["first_frame"]), int(row["last_frame"]), person, row["subject"].strip())
+            sequence, subject = row["sequence"].strip(), row["subject"].strip()
+            rule = (int(row["first_frame"]), int(row["last_frame"]), person, subject)
         except (AttributeError, TypeError, ValueError):
             raise ValueError(f"{path}: line {line}: whole numbers expected in frames and person_id (or *)") from None
-        check_name(rule[3], f"{path}: line {line}: subject")
-        if row["sequence"].strip() == sequence_dir.name:
+        check_name(subject, f"{path}: line {line}: subject")
+        if sequence == sequence_dir.name:
             rules.append(rule)
     if not rules:
         raise ValueError(f"{path}: no row for sequence {sequence_dir.name}")
 
-    def subject(frame, person_id):
+    def subject_of(frame, person_id):
         fits = (name for first, last, who, name in rules if first <= frame <= last and who in (None, person_id))
         return next(fits, None)
 
-    return subject
+    return subject_of
 
 
-def hand_files(sequence_dir):
-    """(frame, path) of every hand file, by frame; the folder may nest one more folder `hd`."""
+def hand_files(sequence_dir: pathlib.Path) -> list[tuple[int, pathlib.Path]]:
+    """(frame, path) of all hand files, by frame; they lie in `hdHand3d` or in a folder `hd` within it."""
     folder = pathlib.Path(sequence_dir) / "hdHand3d"
     files = [path for place in (folder, folder / "hd") if place.is_dir() for path in place.iterdir()]
     matches = ((_HAND_FILE.fullmatch(path.name), path) for path in files)
@@ -202,7 +184,7 @@ def _joints(hand, min_score, max_error):
 def _hands(path, min_score, max_error, skipped):
     """[(person_id, side, joints, accepted)] of one hand file, None if it cannot be read; what is wrong is counted."""
     try:
-        people = list(load_json(path)["people"])
+        people = list(reading.read_json(path)["people"])
     except (KeyError, TypeError, ValueError, OSError):
         skipped.add("files: hand file cut short or without people", path.name)
         return None
@@ -210,21 +192,21 @@ def _hands(path, min_score, max_error, skipped):
     for person, side in itertools.product(people, skeleton.SIDES):
         try:
             hand = person.get(f"{side}_hand")
-            if hand is not None:  # the writer leaves out a hand that it did not find
+            if hand is not None:  # a hand that was not found is left out of the file
                 hands.append((int(person["id"]), side, *_joints(hand, min_score, max_error)))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             skipped.add("instants: malformed hand", f"{path.name} {side}: {type(error).__name__} {error}")
     return hands
 
 
-def palm_length(joints, accepted):
-    """Wrist to middle knuckle in mm, nan unless both are accepted."""
+def palm_length(joints: np.ndarray, accepted: np.ndarray) -> float:
+    """Distance from wrist to middle knuckle of `joints` [21, 3], in mm; NaN unless both are accepted."""
     ends = [skeleton.ROOT, skeleton.MIDDLE_KNUCKLE]
     return float(np.linalg.norm(np.subtract(*joints[ends]))) if accepted[ends].all() else np.nan
 
 
-def check_unit(palms, where):
-    """Raises ValueError if `palms` (mm, after conversion) are so far off that the folder is not in centimetres."""
+def check_unit(palms: list[float], where: str) -> None:
+    """Raises ValueError if the palm lengths `palms`, mm, show that the folder was not in centimetres."""
     palms = np.asarray(palms)[np.isfinite(palms)][:200]
     median = np.median(palms) if palms.size else np.mean(PALM_MM)
     if not PALM_MM[0] / 2.5 <= median <= PALM_MM[1] * 2.5:
@@ -244,16 +226,23 @@ def _reason_to_skip(person_id, joints, accepted, subject, unique):
         return f"instants: palm length outside {PALM_MM[0]:.0f}..{PALM_MM[1]:.0f} mm"
     if subject is None:
         return "instants: no row of subjects.csv fits"
-    # Within a group two records must be two instants of one hand, or appearance would mix people.
+    # All records of a group must show one hand, or its appearance would be that of two people.
     return None if unique else "instants: second person of one subject in a frame (subjects.csv tells them apart)"
 
 
-def read_hands(sequence_dir, min_score, max_error, subject_of, skipped):
-    """All usable hands with joints, by frame, and where any hand is.
+def read_hands(
+    sequence_dir: pathlib.Path, min_score: float, max_error: float, subject_of: SubjectOf, skipped: Skipped
+) -> tuple[list[HandInstant], dict[int, list[tuple[np.ndarray, np.ndarray]]]]:
+    """All usable hands with joints, and where there is any hand.
+
+    Args:
+        min_score, max_error: joints are accepted from this score on and up to this error, px.
+        subject_of: see `read_subjects`.
+        skipped: counts what is left out.
 
     Returns:
-        instants: list of `HandInstant`.
-        occupied: {frame: list of (joints, accepted)}, of unusable hands too, for the background.
+        instants: the `HandInstant`s, by frame.
+        occupied: {frame: (joints, accepted) of all hands}, unusable ones too, for the background.
 
     Raises ValueError if the folder is not in centimetres.
     """

@@ -1,19 +1,49 @@
-"""Sequence folders: which there are, and everything about one but its pixels."""
+"""Sequence folders: where they are, and everything about one but its pixels."""
 
 import dataclasses
 import hashlib
 import itertools
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
-from hand_tf.core import geometry
+from hand_tf.core import geometry, skeleton
 from tfrecords_tools.dump import boxes, frames, panoptic
+from tfrecords_tools.dump.skipped import Skipped
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is taken from a dump.
+
+    Attributes:
+        hands: `both`, `left` or `right`, anatomical sides.
+        fps: frames per second of image folders; videos state their own.
+        min_score: joints are accepted from this averageScore on.
+        max_error: joints are accepted up to this averageReproError, px.
+        frame_stride: only frames whose number is a multiple of it.
+        cameras: names of the cameras; empty for all.
+    """
+
+    hands: str = "both"
+    fps: float = 29.97
+    min_score: float = 0.5
+    max_error: float = 20.0
+    frame_stride: int = 1
+    cameras: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sequence:
-    """What was read of one sequence folder. `occupied` and `boxes` say by frame where hands are."""
+class DumpSequence:
+    """What was read of one sequence folder.
+
+    Attributes:
+        sources: {camera name: its image folder or video}.
+        instants: the hands to make records of.
+        occupied: {frame: (joints [21, 3] mm, accepted [21]) of all hands}, for the background.
+        boxes: {frame: {camera name: boxes (x, y, width, height) px}}, for the background.
+    """
 
     name: str
     cameras: list[geometry.Camera]
@@ -24,17 +54,20 @@ class Sequence:
     boxes: dict[int, dict[str, list[np.ndarray]]]
 
 
-def find(inputs):
-    """Sequence folders in `inputs`, by name. Raises FileNotFoundError for none, ValueError for equal names."""
+def find(inputs: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
+    """The sequence folders among `inputs` and one level below them, by name.
+
+    Raises FileNotFoundError if an input holds none, ValueError if two have the same name.
+    """
     found = []
     for folder in map(pathlib.Path, inputs):
         candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
-        # The dome, like everything here, writes under a name that ends in .partial until it is done.
+        # Unfinished sequences of the dome end in .partial.
         finished = [path.resolve() for path in candidates if path.is_dir() and path.suffix != ".partial"]
-        holds = [path for path in finished if any(path.glob("calibration_*.json"))]
-        if not holds:
+        sequence_dirs = [path for path in finished if any(path.glob("calibration_*.json"))]
+        if not sequence_dirs:
             raise FileNotFoundError(f"{folder}: no folder with a calibration_<sequence>.json in it or one level below")
-        found += holds
+        found += sequence_dirs
     found = sorted(dict.fromkeys(found), key=lambda path: path.name)
     for one, other in itertools.pairwise(found):
         if one.name == other.name:
@@ -42,42 +75,51 @@ def find(inputs):
     return found
 
 
-def _select_cameras(directory, names, skipped):
-    cameras = panoptic.read_cameras(directory)
+def _select_cameras(sequence_dir, names, skipped):
+    """The cameras called `names` (all if empty) that have pictures, and {camera name: path of its pictures}."""
+    cameras = panoptic.read_cameras(sequence_dir)
     unknown = set(names) - {camera.name for camera in cameras}
     if unknown:
-        raise ValueError(f"--cameras: {directory.name} has no hd camera {', '.join(sorted(unknown))}")
+        raise ValueError(f"--cameras: {sequence_dir.name} has no hd camera {', '.join(sorted(unknown))}")
     cameras = [camera for camera in cameras if not names or camera.name in names]
-    sources = frames.find_sources(directory, cameras, skipped)
+    sources = frames.find_sources(sequence_dir, cameras, skipped)
     cameras = [camera for camera in cameras if camera.name in sources]
     if len(cameras) < 2:
         raise FileNotFoundError(
-            f"{directory}: pictures of {len(cameras)} cameras (hdVideos or hdImgs), at least 2 needed"
+            f"{sequence_dir}: pictures of {len(cameras)} cameras (hdVideos or hdImgs), at least 2 needed"
         )
     return cameras, sources
 
 
-def read(directory, options, skipped):
-    """Reads one sequence folder: a `Sequence`. Raises FileNotFoundError or ValueError if it cannot be used."""
-    panoptic.check_name(directory.name, directory)
-    cameras, sources = _select_cameras(directory, options.cameras, skipped)
-    subject_of = panoptic.read_subjects(directory)
-    limits = options.min_score, options.max_error
-    instants, occupied = panoptic.read_hands(directory, *limits, subject_of, skipped)
-    more, boxed = boxes.read_instants(directory, cameras, subject_of, instants, skipped)
-    wanted = ("left", "right") if options.hands == "both" else (options.hands,)
-    selected = [i for i in instants + more if i.side in wanted and i.frame % options.frame_stride == 0]
-    if not selected:
+def read(sequence_dir: pathlib.Path, selection: Selection, skipped: Skipped) -> DumpSequence:
+    """Reads one sequence folder; what is left out is counted in `skipped`.
+
+    Raises FileNotFoundError or ValueError if the folder cannot be used.
+    """
+    panoptic.check_name(sequence_dir.name, sequence_dir)
+    cameras, sources = _select_cameras(sequence_dir, selection.cameras, skipped)
+    subject_of = panoptic.read_subjects(sequence_dir)
+    labelled, occupied = panoptic.read_hands(
+        sequence_dir, selection.min_score, selection.max_error, subject_of, skipped
+    )
+    unlabelled, boxes_of = boxes.read_instants(sequence_dir, cameras, subject_of, labelled, skipped)
+    sides = skeleton.SIDES if selection.hands == "both" else (selection.hands,)
+    instants = [
+        instant
+        for instant in labelled + unlabelled
+        if instant.side in sides and instant.frame % selection.frame_stride == 0
+    ]
+    if not instants:
         reasons = "; ".join(line.strip() for line in skipped.lines()) or "hdHand3d and boxes.csv name none"
-        raise ValueError(f"{directory}: no usable hand ({reasons})")
-    rates = {frames.frames_per_second(source) or options.fps for source in sources.values()}
+        raise ValueError(f"{sequence_dir}: no usable hand ({reasons})")
+    rates = {frames.frames_per_second(source) or selection.fps for source in sources.values()}
     if max(rates) > 1.01 * min(rates):
-        raise ValueError(f"{directory}: cameras differ in frames per second: {sorted(rates)}")
-    return Sequence(directory.name, cameras, sources, min(rates), selected, occupied, boxed)
+        raise ValueError(f"{sequence_dir}: cameras differ in frames per second: {sorted(rates)}")
+    return DumpSequence(sequence_dir.name, cameras, sources, min(rates), instants, occupied, boxes_of)
 
 
-def digest(sequence):
-    """A hash of all that records depend on besides the pixels."""
+def digest(sequence: DumpSequence) -> str:
+    """A hash of everything that records depend on besides the pixels."""
     content = hashlib.sha256()
     for camera in sequence.cameras:
         content.update(f"{camera.name} {camera.width} {camera.height} {sequence.sources[camera.name].name}".encode())

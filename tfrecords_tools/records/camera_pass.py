@@ -1,18 +1,18 @@
-"""One pass over the pictures of one camera: its crops go into a spool, its background into a cache.
+"""Reads the pictures of one camera once, in order: its crops go into a spool, its background into a cache.
 
-One job reads one camera of one sequence once, in order, and leaves a *spool*: `<camera>.bin` with encoded pictures and
-`<camera>.json` that says where they are; records, which come in random order, are put together from the spools.
+One job leaves `<camera>.bin`, the encoded pictures one after the other, and `<camera>.json`, which says where they are.
+Records, which come in random order, are put together from the spools of all cameras.
 """
 
 import collections
 import dataclasses
 import json
-import os
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
-from hand_tf.core import atomic, crops, geometry
+from hand_tf.core import atomic, crops, geometry, images
 from tfrecords_tools.dump import frames, panoptic
 from tfrecords_tools.dump.skipped import Skipped
 from tfrecords_tools.records import backgrounds, crop_views
@@ -20,22 +20,125 @@ from tfrecords_tools.records import backgrounds, crop_views
 
 @dataclasses.dataclass(frozen=True)
 class CameraJob:
-    """All that a worker needs for one camera of one sequence.
+    """Everything that a worker needs for one camera of one sequence.
 
-    `instants` is everything of the sequence, so that positions in it mean the same for all cameras; `samples` maps
-    frames for the background to their hand rectangles.
+    Attributes:
+        source: the camera's image folder or video.
+        instants: all instants of the sequence, so that positions in it mean the same for all cameras.
+        samples: {frame: hand rectangles} of the frames that the background is computed from.
+        crop_size: side of a crop, px.
+        margin: side of a crop divided by the hand's diameter.
+        spool: file for the encoded pictures.
+        background: file for the background.
+        threads: number of threads that decode a video.
     """
 
     camera: geometry.Camera
     source: pathlib.Path
     instants: list[panoptic.HandInstant]
-    samples: dict[int, list[tuple[int, int, int, int]]]
+    samples: dict[int, list[images.Window]]
     crop_size: int
     margin: float
     jpeg_quality: int
     spool: pathlib.Path
     background: pathlib.Path
-    threads: int = 1  # that decode the video
+    threads: int = 1
+
+
+class _View(NamedTuple):
+    """A crop of the instant at `position`, cut out of the part `window` of its picture."""
+
+    position: int
+    crop: crops.Crop
+    whole: bool  # all of it surely lies in the frame
+    window: images.Window
+
+
+def run_job(job: CameraJob) -> None:
+    """Fills the spool of one camera, unless an earlier run has done so. Raises OSError for a full disk."""
+    index = job.spool.with_suffix(".json")
+    if index.is_file():
+        return
+    skipped = Skipped()
+    planned = crop_views.plan_views(job.instants, job.camera, job.margin, job.crop_size, skipped)
+    job.spool.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(job.spool, "wb") as file:
+        cut, background, statistics = _read_pictures(job, planned, file, skipped)
+        rows = []
+        for view, *place in cut:
+            maps = crops.sampling_maps(view.crop, view.whole)
+            rows.append((view.position, *place, *_append(file, _encoded(job, background, maps))))
+    atomic.write_text(
+        index, json.dumps({"views": rows, "background": statistics, "skipped": dataclasses.asdict(skipped)})
+    )
+
+
+def _read_pictures(job, planned, file, skipped):
+    """Goes through the camera's pictures once: writes the crops `planned` to `file`, and finds the background.
+
+    Returns:
+        cut: [(_View, offset, length)] of the crops that were written.
+        background: [height, width, 3] BGR, None without any picture.
+        statistics: what the report says of the background.
+    """
+    border = crop_views.borders(planned, job.camera)
+    by_frame = _views_by_frame(job, planned, border)
+    cached = backgrounds.load(job.background)
+    samples = job.samples if planned and not cached else {}
+    # The background is computed where some crop shows it, and nowhere else.
+    window = crop_views.window_of(border, job.camera) if planned else (0, 0, 0, 0)
+    cut, scenes, rectangles = [], [], []
+    for frame, picture in frames.read(job.source, job.camera, sorted({*by_frame, *samples}), skipped, job.threads):
+        views = by_frame.get(frame, ())
+        if picture is None:
+            skipped.add("views: picture missing", f"{job.source} frame {frame}", len(views))
+            continue
+        if frame in samples:
+            scenes.append(picture.part(window).copy())  # a copy, so that the rest of the picture can be freed
+            rectangles.append(backgrounds.shift(samples[frame], window))
+        cut += _cut_crops(job, picture, views, file, skipped)
+    if cached:
+        return cut, *cached
+    if not scenes:
+        return cut, None, {"frames": 0, "plain_median_share": 0.0}
+    background, statistics = _find_background(job.camera, scenes, rectangles, window)
+    backgrounds.save(job.background, background, statistics)
+    return cut, background, statistics
+
+
+def _views_by_frame(job, planned, border):
+    """{frame: [_View]} of the crops `planned`, whose borders lie at `border` [views, n, 2] px."""
+    by_frame = collections.defaultdict(list)
+    whole = crop_views.are_whole(border, job.camera).tolist()
+    for n, (position, crop) in enumerate(planned):
+        window = crop_views.window_of(border[n : n + 1], job.camera)
+        by_frame[job.instants[position].frame].append(_View(position, crop, whole[n], window))
+    return by_frame
+
+
+def _cut_crops(job, picture, views, file, skipped):
+    """Writes the crops of one picture to `file`; returns [(_View, offset, length)]."""
+    cut = []
+    for view in views:
+        maps = crop_views.window_maps(view.crop, view.whole, view.window)
+        name = job.instants[view.position].name
+        if view.whole or crop_views.is_covered(view.crop, name, skipped, maps):
+            cut.append((view, *_append(file, _encoded(job, picture.part(view.window), maps))))
+    return cut
+
+
+def _find_background(camera, scenes, rectangles, window):
+    """The background [height, width, 3] BGR, 0 outside of `window`, and what the report says of it."""
+    left, top, right, bottom = window
+    found, num_plain = backgrounds.masked_median(scenes, rectangles)
+    background = np.zeros((camera.height, camera.width, 3), np.uint8)
+    background[top:bottom, left:right] = found
+    share = num_plain / max(found[..., 0].size, 1)
+    return background, {"frames": len(scenes), "plain_median_share": share}
+
+
+def _encoded(job, image, maps):
+    return crop_views.encode_bgr(crops.render(image, maps, job.crop_size), job.jpeg_quality)
 
 
 def _append(file, data):
@@ -43,71 +146,3 @@ def _append(file, data):
     offset = file.tell()
     file.write(data)
     return offset, len(data)
-
-
-def _cut_frame(job, image, views, file, skipped):
-    """Crops all `views` of one picture into the spool; returns [(position, Crop, whole, offset, length)]."""
-    entries = []
-    for i, crop, whole, window in views:
-        maps = crop_views.window_maps(crop, whole, window)
-        if not whole and not crop_views.is_covered(crop, job.instants[i].name, skipped, maps):
-            continue
-        picture = crop_views.encode_bgr(crops.render(image.part(window), maps, crop.size), job.jpeg_quality)
-        entries.append((i, crop, whole, *_append(file, picture)))
-    return entries
-
-
-def _read_once(job, views, file, skipped):
-    """One pass over the camera's pictures: crops into the spool, the background into its cache.
-
-    Returns the entries of `_cut_frame`, the background, and its statistics.
-    """
-    by_frame, border = collections.defaultdict(list), crop_views.borders(views, job.camera)
-    for n, ((i, crop), whole) in enumerate(zip(views, crop_views.are_whole(border, job.camera).tolist(), strict=True)):
-        by_frame[job.instants[i].frame].append((i, crop, whole, crop_views.window_of(border[n : n + 1], job.camera)))
-    cached = backgrounds.load(job.background)
-    samples = job.samples if views and not cached else {}
-    left, top, right, bottom = window = crop_views.window_of(border, job.camera) if views else (0, 0, 0, 0)
-    entries, scenes, rectangles = [], [], []
-    for frame, image in frames.read(job.source, job.camera, sorted({*by_frame, *samples}), skipped, job.threads):
-        if image is None:
-            skipped.add("views: picture missing", f"{job.source} frame {frame}", len(by_frame.get(frame, ())))
-            continue
-        if frame in samples:
-            scenes.append(image.part(window).copy())  # and let the rest go
-            rectangles.append(backgrounds.shift(samples[frame], window))
-        entries += _cut_frame(job, image, by_frame.get(frame, ()), file, skipped)
-    if cached is None and scenes:
-        found, fallback = backgrounds.masked_median(scenes, rectangles)
-        scene = np.zeros((job.camera.height, job.camera.width, 3), np.uint8)
-        scene[top:bottom, left:right] = found
-        cached = scene, {"frames": len(scenes), "plain_median_share": fallback / max(found[..., 0].size, 1)}
-        backgrounds.save(job.background, *cached)
-    return entries, *(cached or (None, {"frames": 0, "plain_median_share": 0.0}))
-
-
-def run_job(job):
-    """Fills the spool of one camera, unless an earlier run finished it."""
-    index = job.spool.with_suffix(".json")
-    if index.is_file():
-        return
-    skipped = Skipped()
-    views = crop_views.plan_views(job.instants, job.camera, job.margin, job.crop_size, skipped)
-    partial = job.spool.with_suffix(".bin.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(partial, "wb") as file:
-            entries, scene, statistics = _read_once(job, views, file, skipped)
-            rows = []
-            for i, crop, whole, *place in entries:
-                picture = crop_views.encode_bgr(
-                    crops.render(scene, crops.sampling_maps(crop, whole), crop.size), job.jpeg_quality
-                )
-                rows.append((i, *place, *_append(file, picture)))
-        os.replace(partial, job.spool)
-        atomic.write_text(
-            index, json.dumps({"views": rows, "background": statistics, "skipped": dataclasses.asdict(skipped)})
-        )
-    except OSError as error:
-        error.filename = error.filename or str(partial)  # a full disk is reported without a name
-        raise

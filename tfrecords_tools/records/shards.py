@@ -1,27 +1,49 @@
-"""From pictures to records: groups, their random order, shards.
+"""Writes records: groups, their random order, shards, and the manifest.
 
     group = (sequence, subject, side)
     order = permutation of the group's instants by rng(seed, group)
     shard i of n = the i-th of n nearly equal slices of the order
 
-The order is random because a shuffle buffer over time-ordered video would make every reference a neighbour in time of
-its source, and appearance would leak the pose. Each step is a pure function of the input and the seed: a build that
-was interrupted ends with the same bytes, and shards that are already there need not be written again.
+The order is random because a shuffle buffer over video in order of time would make each reference a neighbour in time
+of its source, and appearance would tell the pose. Each step depends on the input and the seed alone: a build that was
+stopped ends with the same bytes, and shards that exist need not be written again.
 """
 
 import hashlib
 import math
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from hand_tf.core import geometry, records_folder, schema, skeleton
+from tfrecords_tools.dump.panoptic import HandInstant
+from tfrecords_tools.dump.skipped import Skipped
 from tfrecords_tools.records import crop_views
+from tfrecords_tools.records.settings import RecordsSettings
+
+
+class Views(Protocol):
+    """The views of one sequence: read from spools (`spool.SpooledViews`) or rendered by the dome.
+
+    Attributes:
+        instants: the instants of the sequence; other methods take positions in it.
+        shows: [cameras, instants] bool, which camera shows which instant.
+    """
+
+    instants: Sequence[HandInstant]
+    shows: np.ndarray
+
+    def cameras_of(self, position: int) -> list[geometry.Camera]:
+        """The cameras that show an instant."""
+
+    def pictures(self, positions: Sequence[int]) -> Iterable[list[tuple[bytes, bytes]]]:
+        """Yields for each of `positions`, in order, the encoded (crop, background crop) of each of its cameras."""
 
 
 def _record(instant, cameras, pictures, margin, size):
-    """The dict for `schema.encode` of one instant seen by `cameras`, with their (crop, background) `pictures`."""
+    """The dict for `schema.encode` of one instant, with the encoded (crop, background crop) `pictures` of `cameras`."""
     views = [crop_views.crop_of(instant, camera, margin, size) for camera in cameras]
     mirrored = instant.side == "left"
     return {
@@ -42,8 +64,10 @@ def _record(instant, cameras, pictures, margin, size):
     }
 
 
-def group_instants(instants, shows, min_views, skipped):
-    """{(sequence, subject, side): positions in `instants`} of those with enough views; others are counted.
+def group_instants(
+    instants: Sequence[HandInstant], shows: np.ndarray, min_views: int, skipped: Skipped
+) -> dict[tuple[str, str, str], list[int]]:
+    """{(sequence, subject, side): positions in `instants`} of those that `min_views` cameras show; others are counted.
 
     `shows` [cameras, instants] bool says which camera shows which instant.
     """
@@ -56,27 +80,30 @@ def group_instants(instants, shows, min_views, skipped):
     return dict(sorted(groups.items()))
 
 
-def shard_slices(name, positions, records_per_shard, seed):
-    """[(file name, positions)] of one group: all positions once, in the group's own random order."""
-    digest = hashlib.sha256("/".join(name).encode()).digest()
+def shard_slices(
+    group: tuple[str, str, str], positions: Sequence[int], records_per_shard: int, seed: int
+) -> list[tuple[str, np.ndarray]]:
+    """[(file name, positions)] of one group: each position once, in the group's own random order."""
+    digest = hashlib.sha256("/".join(group).encode()).digest()
     order = np.random.default_rng([seed, int.from_bytes(digest[:8], "little")]).permutation(positions)
     count = math.ceil(len(order) / records_per_shard)
-    stem = "{}.{}.{}".format(*name)
+    stem = ".".join(group)
     return [(f"{stem}-{i:05d}-of-{count:05d}.tfrecord", part) for i, part in enumerate(np.array_split(order, count))]
 
 
-def _serialized(views, positions, options, progress):
+def _serialized(views, positions, settings, progress):
     """Yields the serialised records of one shard."""
     for position, pictures in zip(positions, views.pictures(positions), strict=True):
         seen_by = views.cameras_of(position)
-        record = _record(views.instants[position], seen_by, pictures, options.margin, options.crop_size)
+        record = _record(views.instants[position], seen_by, pictures, settings.margin, settings.crop_size)
         yield schema.encode(record)
         progress.update(1)
 
 
 def _index_rows(views, file, positions):
-    """One row of the index a record."""
-    for instant, position in ((views.instants[position], position) for position in positions):
+    """Yields a row of the index per record."""
+    for position in positions:
+        instant = views.instants[position]
         yield {
             "key": schema.record_key(instant.sequence, instant.subject, instant.side, instant.frame),
             "shard": file,
@@ -89,65 +116,79 @@ def _index_rows(views, file, positions):
         }
 
 
-def write_group(views, name, positions, options, progress):
-    """Writes those shards of one group that are not there yet; returns its `records_folder.Group` and its index rows.
+def write_group(
+    views: Views, group: tuple[str, str, str], positions: Sequence[int], settings: RecordsSettings, progress: tqdm
+) -> tuple[records_folder.Group, list[dict]]:
+    """Writes those shards of one group that do not exist yet; returns its `Group` and its rows of the index.
 
-    Args:
-        views: has `instants`; `cameras_of(position)`, the cameras that show one of them; and `pictures(positions)`,
-            which yields for each position, in order, the encoded (crop, background) pairs of these cameras.
-        options: has `output`, `crop_size`, `margin`, `records_per_shard` and `seed`.
+    `positions` in `views.instants` are those of the group. Raises OSError for a full disk.
     """
     shards, index = [], []
-    for file, part in shard_slices(name, positions, options.records_per_shard, options.seed):
-        path = options.output / file
+    for file, part in shard_slices(group, positions, settings.records_per_shard, settings.seed):
+        path = settings.output / file
         if path.is_file():
             progress.update(len(part))
         else:
-            try:
-                schema.write_shard(str(path), _serialized(views, part, options, progress))
-            except tf.errors.OpError as error:  # a full disk, in TensorFlow's words
-                raise OSError(f"cannot write: {error.message}") from error
-        shards.append(records_folder.describe_shard(str(path), len(part)))
+            schema.write_shard(path, _serialized(views, part, settings, progress))
+        shards.append(records_folder.describe_shard(path, len(part)))
         index += _index_rows(views, file, part)
-    seen, labelled = sum(len(row["cameras"]) for row in index), sum(row["labelled"] for row in index)
-    return records_folder.Group(*name, len(index), seen, labelled, tuple(shards)), index
+    num_crops = sum(len(row["cameras"]) for row in index)
+    num_labelled = sum(row["labelled"] for row in index)
+    return records_folder.Group(*group, len(index), num_crops, num_labelled, tuple(shards)), index
 
 
-def write_groups(views, name, options, skipped):
-    """Writes all groups of a sequence called `name`; returns their `records_folder.Group`s and all index rows.
+def write_groups(
+    views: Views, name: str, settings: RecordsSettings, skipped: Skipped
+) -> tuple[list[records_folder.Group], list[dict]]:
+    """Writes all groups of the sequence called `name`; returns them and all rows of the index.
 
-    `views` as in `write_group`, with `shows` as in `group_instants`; `options` has `min_views` too.
+    Instants that fewer than `settings.min_views` cameras show are counted in `skipped`.
     """
-    members = group_instants(views.instants, views.shows, options.min_views, skipped)
+    members = group_instants(views.instants, views.shows, settings.min_views, skipped)
     groups, index = [], []
     with tqdm(total=sum(map(len, members.values())), desc=name, unit="record", disable=None) as progress:
-        for member, positions in members.items():
-            group, rows = write_group(views, member, positions, options, progress)
-            groups.append(group)
+        for group, positions in members.items():
+            written, rows = write_group(views, group, positions, settings, progress)
+            groups.append(written)
             index += rows
     return groups, index
 
 
-def check_left(groups, skipped):
-    """Raises ValueError, with what was left out, if no group is left."""
+def check_left(groups: Sequence[records_folder.Group], skipped: Skipped) -> None:
+    """Raises ValueError, which says what was left out, if no group is left."""
     if not groups:
         raise ValueError("no instant is left: " + "; ".join(line.strip() for line in skipped.lines()))
 
 
-def write_manifest(options, fps, cameras, settings, content, groups, index):
-    """Completes a records folder: `settings` made it, `content` is its report, `cameras` maps sequence to cameras."""
-    names = {name: [camera.name for camera in each] for name, each in cameras.items()}
-    described = records_folder.Manifest(
-        records_folder.SCHEMA_VERSION, options.crop_size, fps, names, settings, content, "", tuple(groups)
+def write_manifest(
+    settings: RecordsSettings,
+    fps: float,
+    cameras: dict[str, Sequence[geometry.Camera]],
+    build_flags: dict,
+    report: dict,
+    groups: Iterable[records_folder.Group],
+    index: Iterable[dict],
+) -> None:
+    """Writes index and manifest, which completes a records folder; `cameras` maps sequence to its cameras."""
+    names = {sequence: [camera.name for camera in each] for sequence, each in cameras.items()}
+    manifest = records_folder.Manifest(
+        schema_version=records_folder.SCHEMA_VERSION,
+        crop_size=settings.crop_size,
+        fps=fps,
+        cameras=names,
+        build_flags=build_flags,
+        report=report,
+        index_sha256="",
+        groups=tuple(groups),
     )
-    records_folder.write_manifest(options.output, described, index)
+    records_folder.write_manifest(settings.output, manifest, index)
 
 
-def report(groups, instants, skipped, seconds):
-    """What was kept and what was left out, as plain JSON values; `instants` counts what there was."""
+def report(groups: Sequence[records_folder.Group], num_instants: int, skipped: Skipped, seconds: float) -> dict:
+    """What was kept of `num_instants`, and what was left out, as plain JSON values."""
     files = [shard for group in groups for shard in group.shards]
     return {
-        "instants": instants,
+        "instants": num_instants,
         "records": sum(group.num_records for group in groups),
         "labelled": sum(group.num_labelled for group in groups),
         "views": sum(group.num_crops for group in groups),
@@ -155,19 +196,19 @@ def report(groups, instants, skipped, seconds):
         "bytes": sum(shard.bytes for shard in files),
         "seconds": round(seconds, 1),
         "skipped": {
-            reason: {"count": n, "first": skipped.first[reason]} for reason, n in sorted(skipped.counts.items())
+            reason: {"count": count, "first": skipped.first[reason]} for reason, count in sorted(skipped.counts.items())
         },
     }
 
 
-def print_report(content, output):
-    """Prints the last lines of a command that wrote records."""
-    print("Left out:" if content["skipped"] else "Nothing was left out.")
-    for reason, skip in sorted(content["skipped"].items(), key=lambda item: -item[1]["count"]):
+def print_report(report: dict, output: str) -> None:
+    """Prints the last lines of a command that wrote records to the folder `output`."""
+    print("Left out:" if report["skipped"] else "Nothing was left out.")
+    for reason, skip in sorted(report["skipped"].items(), key=lambda item: -item[1]["count"]):
         print(f"{skip['count']:>8}  {reason} (first: {skip['first']})")
     print(
-        f"Kept {content['records']} of {content['instants']} instants ({content['labelled']} with a pose), "
-        f"{content['views']} views, in {content['shards']} shards, {content['bytes'] / 1e6:.1f} MB, "
-        f"{content['seconds']} s"
+        f"Kept {report['records']} of {report['instants']} instants ({report['labelled']} with a pose), "
+        f"{report['views']} views, in {report['shards']} shards, {report['bytes'] / 1e6:.1f} MB, "
+        f"{report['seconds']} s"
     )
     print(f"Next: python -m tfrecords_tools.inspect {output} --output=sheet.png")

@@ -1,4 +1,4 @@
-"""Jobs over processes: a job is a tuple (function, *arguments)."""
+"""Runs jobs on several processes; a job is a tuple (function, *arguments)."""
 
 import concurrent.futures.process
 import contextlib
@@ -6,18 +6,20 @@ import itertools
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import cv2
 
 
 def _run(job):
-    cv2.setNumThreads(1)  # one worker a core: OpenCV's own threads would fight over them
+    cv2.setNumThreads(1)  # there is a worker per core already
     function, *arguments = job
     return function(*arguments)
 
 
 def _end_with_parent():
-    """Ends this process when its parent is gone: killed from outside, a parent would leave its workers waiting."""
+    """Ends this process when its parent ends: the workers of a parent that was killed would wait for ever."""
 
     def wait():
         multiprocessing.parent_process().join()
@@ -27,16 +29,16 @@ def _end_with_parent():
 
 
 @contextlib.contextmanager
-def pool(processes):
-    """A function that runs jobs on `processes` processes and yields their results in the jobs' order.
+def pool(processes: int) -> Iterator[Callable[[Iterable[tuple]], Iterator[Any]]]:
+    """A function that runs jobs on `processes` processes and yields their results in the order of the jobs.
 
-    Only a few jobs more than processes are under way or waiting to be fetched, so memory does not grow with the list.
-    With one process, jobs run in this one. Raises OSError if a worker dies.
+    At most three jobs per process are started before their results are taken, so memory does not grow with the number
+    of jobs. With one process, jobs run in this one. Raises OSError if a worker dies.
     """
     if processes == 1:
         yield lambda jobs: map(_run, jobs)
         return
-    # Spawned, not forked: a fork of a process in which TensorFlow runs threads can hang.
+    # Spawned, not forked: the fork of a process in which TensorFlow has threads can hang.
     context = multiprocessing.get_context("spawn")
     executor = concurrent.futures.ProcessPoolExecutor(processes, context, _end_with_parent)
 
@@ -51,6 +53,6 @@ def pool(processes):
     try:
         yield run
     except concurrent.futures.process.BrokenProcessPool as error:
-        raise OSError("a worker died, perhaps for want of memory: take fewer --workers and start again") from error
+        raise OSError("a worker died, perhaps out of memory: take fewer --workers and start again") from error
     finally:
         executor.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A capture on disk: the dump, the records, that both hold the same, and the command."""
+"""A capture on disk: as a dump, as records (both hold the same), and the command."""
 
 import csv
 import dataclasses
@@ -24,7 +24,7 @@ from tfrecords_tools.dome.studio import scenes
 from tfrecords_tools.records.settings import RecordsSettings
 
 SETTINGS = dict(frames=3, fps=3.0, num_cameras=2, width=64, height=64, seed=5, clutter=3)
-OPTIONS = dump.DumpSettings(jpeg_quality=90, ground_truth=True)
+DUMP_SETTINGS = dump.DumpSettings(jpeg_quality=90, ground_truth=True)
 
 
 def digest(folder):
@@ -47,7 +47,7 @@ def test_plan_follows_the_papers_split_and_goes_on():
 @pytest.mark.parametrize("hands", ["right", "both"])
 def test_hands_hang_on_the_person(hands):
     (sequence,) = capture.plan(subjects=1, **(SETTINGS | {"hands": hands, "frames": 9}))
-    turns = {}
+    signs = {}
     for frame in sequence.frame_numbers:
         found = capture.hands_at(sequence, frame)
         assert [hand.side for hand in found] == (["left", "right"] if hands == "both" else ["right"])
@@ -57,16 +57,16 @@ def test_hands_hang_on_the_person(hands):
             nearest = np.linalg.norm(hand.vertices[None] - hand.joints[:, None], axis=2).min(1)
             assert nearest.max() < 28  # mm: joints lie in the flesh of this very hand
             assert 150 < np.linalg.norm(hand.elbow - hand.joints[0]) < 350
-            # Turning from a right hand's index to its little knuckle points out of the palm, where fingers bend to.
+            # In a right hand, the cross product of index and little knuckle points out of the palm, where fingers bend.
             palm = np.cross(hand.joints[5] - hand.joints[0], hand.joints[17] - hand.joints[0])
             thumb_side = np.linalg.det(hand.joints[[5, 17, 4]] - hand.joints[0])
             bent = (hand.joints[[12, 16]].mean(0) - hand.joints[[9, 13]].mean(0)) @ palm
-            turns.setdefault(hand.side, []).append((bent, thumb_side))
+            signs.setdefault(hand.side, []).append((bent, thumb_side))
         whole = capture.instant(sequence, frame)
         assert len(whole.mesh.vertices) > whole.hand_vertices == sum(len(hand.vertices) for hand in found)
     for side, sign in (("right", 1), ("left", -1)):
-        if side in turns:
-            assert np.all(np.median(turns[side], axis=0) * sign > 0), side
+        if side in signs:
+            assert np.all(np.median(signs[side], axis=0) * sign > 0), side
 
 
 def test_hands_are_on_their_sides_and_apart():
@@ -95,7 +95,7 @@ def test_shadows_and_light_reach_the_picture():
         assert np.all(lit <= open_air + 1e-6)
         towards = hands[0].normals @ light.key_direction > 0.5
         darkest.append(np.mean(lit[towards].sum(1) < 0.8 * open_air[towards].sum(1)))
-    assert 0.005 < np.mean(darkest) < 0.6  # fingers shade the palm, and not all of it
+    assert 0.005 < np.mean(darkest) < 0.6  # fingers cast shadows on part of the palm
 
 
 def test_joints_lie_on_the_pictured_hand(dumped):
@@ -108,7 +108,7 @@ def test_joints_lie_on_the_pictured_hand(dumped):
                 str(output / f"dome_pose1/truth/masks/{camera.name}/{camera.name}_{frame:08d}.png"),
                 cv2.IMREAD_GRAYSCALE,
             )
-            if np.mean(mask > 0) < 0.01:  # somebody stands in between
+            if np.mean(mask > 0) < 0.01:  # the person hides the hand
                 continue
             u, v = np.rint(geometry.project(hand.joints, camera)).astype(int).T.clip(0, 63)
             hits.append(mask[v, u] > 0)
@@ -122,13 +122,13 @@ def test_joints_lie_on_the_pictured_hand(dumped):
 def dumped(tmp_path_factory):
     output = tmp_path_factory.mktemp("dome") / "dump"
     sequences = capture.plan(subjects=6, **SETTINGS)
-    assert dump.write(output, sequences, OPTIONS) == 6 * 3 * 2
+    assert dump.write(output, sequences, DUMP_SETTINGS) == 6 * 3 * 2
     return output, sequences
 
 
 def test_workers_do_not_change_a_byte(dumped, tmp_path):
     output, sequences = dumped
-    dump.write(tmp_path, sequences, OPTIONS, processes=2)
+    dump.write(tmp_path, sequences, DUMP_SETTINGS, processes=2)
     assert digest(tmp_path) == digest(output)
 
 
@@ -187,17 +187,17 @@ def test_a_stopped_dump_continues(dumped, tmp_path, monkeypatch):
     monkeypatch.setattr(dump, "CHUNK", 2)
     monkeypatch.setattr(dump.render, "draw", stop)
     with pytest.raises(KeyboardInterrupt):
-        dump.write(tmp_path, sequences, OPTIONS)
+        dump.write(tmp_path, sequences, DUMP_SETTINGS)
     assert (tmp_path / "dome_pose1.partial").is_dir() and not (tmp_path / "subjects.csv").exists()
     monkeypatch.setattr(dump.render, "draw", draw)
-    assert dump.write(tmp_path, sequences, OPTIONS) == 6 * 3 * 2 - 4  # one job of two instants had finished
+    assert dump.write(tmp_path, sequences, DUMP_SETTINGS) == 6 * 3 * 2 - 4  # one job of two instants had finished
     assert digest(tmp_path) == digest(output)
 
 
 def test_fewer_subjects_later_leave_the_table_whole(dumped, tmp_path):
     output, sequences = dumped
     shutil.copytree(output, tmp_path / "copy")
-    assert dump.write(tmp_path / "copy", sequences[:1], OPTIONS) == 0
+    assert dump.write(tmp_path / "copy", sequences[:1], DUMP_SETTINGS) == 0
     assert digest(tmp_path / "copy") == digest(output)
 
 
@@ -214,17 +214,17 @@ def test_a_full_disk_is_said_and_leaves_no_sequence(tmp_path, form, monkeypatch)
 def test_complete_sequences_are_kept_and_other_settings_refused(dumped):
     output, sequences = dumped
     before = digest(output)
-    assert dump.write(output, sequences, OPTIONS) == 0
+    assert dump.write(output, sequences, DUMP_SETTINGS) == 0
     assert digest(output) == before
     with pytest.raises(ValueError, match="jpeg_quality is 90, but 80 is asked for"):
-        dump.write(output, sequences, dataclasses.replace(OPTIONS, jpeg_quality=80))
+        dump.write(output, sequences, dataclasses.replace(DUMP_SETTINGS, jpeg_quality=80))
     with pytest.raises(ValueError, match="clutter is 3, but 4 is asked for"):
-        dump.write(output, [dataclasses.replace(sequences[0], clutter=4)], OPTIONS)
+        dump.write(output, [dataclasses.replace(sequences[0], clutter=4)], DUMP_SETTINGS)
     assert digest(output) == before
 
 
 def test_masks_are_what_the_hand_changes(dumped):
-    """Where the mask is empty and nobody else is, the picture is the empty scene."""
+    """Without the rest of the person, pixels outside of the mask show the empty scene."""
     output, _ = dumped
     quiet = dict(SETTINGS, distractor=False, frames=2)
     (sequence,) = capture.plan(subjects=1, **quiet)
@@ -275,9 +275,9 @@ def test_a_calibration_is_known_by_its_content(dumped, tmp_path, monkeypatch):
         capture.studio.__wrapped__(sequences[0][0])
 
 
-# Records at once -----------------------------------------------------------------------------------------------------
+# Records directly ----------------------------------------------------------------------------------------------------
 
-# So narrow that some views are left out, for both reasons that there are.
+# Pictures so narrow that some views are left out, for each of the two reasons.
 LONG = dict(frames=14, fps=2.0, num_cameras=4, width=192, height=160, seed=8, hands="both", reach=215.0)
 
 
@@ -290,14 +290,13 @@ def read(folder):
 
 @pytest.fixture(scope="module")
 def both_ways(tmp_path_factory):
-    """The same capture as records, by way of a dump and at once; two sequences, both hands."""
+    """The same capture as records, by way of a dump and directly; two sequences, both hands."""
     folder = tmp_path_factory.mktemp("both_ways")
     sequences = [capture.plan(subjects=6, **LONG)[k] for k in (0, 1)]
     sequences[0] = dataclasses.replace(sequences[0], subjects=(0, 1))
     dump.write(folder / "dump", sequences, dump.DumpSettings(jpeg_quality=98), processes=2)
     same = dict(crop_size=64, margin=2.0, records_per_shard=7, seed=8)
-    options = build.Options((str(folder / "dump"),), folder / "long", fps=2.0, **same)
-    build.run(options)
+    build.build(build.BuildSettings(input=(str(folder / "dump"),), output=str(folder / "long"), fps=2.0, **same))
     records.write(sequences, RecordsSettings(output=folder / "short", **same), 2)
     return folder, sequences
 
@@ -332,19 +331,19 @@ def test_both_ways_show_the_same_pictures(both_ways):
             for one, other in pairs:
                 one, other = (tf.io.decode_jpeg(data).numpy().astype(float) for data in (one, other))
                 gaps.append(one - other)
-    # What remains of the crops is JPEG: small, without bias, and gone when neighbours are averaged.
+    # The crops differ by JPEG noise: small, without bias, and gone when neighbours are averaged.
     assert np.mean(np.abs(crops)) < 3 and np.percentile(np.abs(crops), 99) < 16
     assert np.abs(np.mean(crops, axis=(0, 1, 2))).max() < 0.7
     assert np.percentile([np.abs(cv2.GaussianBlur(gap, (0, 0), 3)).max() for gap in crops], 95) < 8
-    # A median over time keeps traces of people who stand in one place for a while.
+    # A median over time keeps traces of people who stay in one place for a while.
     assert np.median(np.abs(scenes)) <= 2
     assert np.mean([np.mean(np.abs(gap) < 12) for gap in scenes]) > 0.75
 
 
 def test_direct_records_do_not_depend_on_workers_or_interruptions(both_ways, tmp_path):
     folder, sequences = both_ways
-    options = RecordsSettings(output=tmp_path / "again", crop_size=64, margin=2.0, records_per_shard=7, seed=8)
-    records.write(sequences, options, 1)
+    settings = RecordsSettings(output=tmp_path / "again", crop_size=64, margin=2.0, records_per_shard=7, seed=8)
+    records.write(sequences, settings, 1)
 
     def shards(output):
         return {k: v for k, v in digest(output).items() if k.endswith(".tfrecord")}
@@ -355,14 +354,14 @@ def test_direct_records_do_not_depend_on_workers_or_interruptions(both_ways, tmp
     for path in [*removed, tmp_path / "again" / records_folder.MANIFEST]:
         path.unlink()
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("again/*.tfrecord")}
-    records.write(sequences, options, 1)
+    records.write(sequences, settings, 1)
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     assert {k: v for k, v in digest(tmp_path / "again").items() if k != records_folder.MANIFEST} == {
         k: v for k, v in whole.items() if k != records_folder.MANIFEST
     }
-    assert records.write(sequences, options, 1)["records"] == len(read(folder / "long"))
+    assert records.write(sequences, settings, 1)["records"] == len(read(folder / "long"))
     with pytest.raises(ValueError, match="begun with other crop_size"):
-        records.write(sequences, dataclasses.replace(options, crop_size=32), 1)
+        records.write(sequences, dataclasses.replace(settings, crop_size=32), 1)
 
 
 # The command ---------------------------------------------------------------------------------------------------------
@@ -378,9 +377,8 @@ def test_the_command_writes_records_that_inspect_accepts(tmp_path, capsys):
     small = ["--subjects=1", "--frames=4", "--fps=2", "--num_cameras=3", "--crop_size=32", "--workers=1"]
     assert run(f"--records={tmp_path / 'records'}", *small) == 0
     assert "Kept 4 of 4 instants (4 with a pose)" in capsys.readouterr().out
-    command_line.reset(inspect.FLAGS)
-    arguments = ["inspect", str(tmp_path / "records"), f"--output={tmp_path / 'sheet.png'}"]
-    assert command_line.old_run(inspect.main, inspect.FLAGS, arguments) == 0
+    arguments = [str(tmp_path / "records"), f"--output={tmp_path / 'sheet.png'}"]
+    assert command_line.run(inspect.main, arguments) == 0
     assert cv2.imread(str(tmp_path / "sheet.png")) is not None
 
 
@@ -416,7 +414,7 @@ def test_dry_run_is_about_right(tmp_path):
         (["--output=a", "--crop_size=64"], "--crop_size goes with --records"),
         (["--records=a", "--ground_truth"], "--ground_truth goes with --output"),
         (["--output=a", "--calibration=b.json", "--reach=300"], "--reach goes with a rig of the dome"),
-        # Refused even with the default's value: what has no effect must not look as if it had one.
+        # Refused even with the value of the default.
         (["--output=a", "--min_views=2"], "--min_views goes with --records"),
         (["--records=a", "--format=images"], "--format goes with --output"),
         (["--output=a", "--calibration=b.json", "--rig=ring8"], "--rig goes with a rig of the dome"),

@@ -1,4 +1,4 @@
-"""From a dump to records: what is in them, what is left out, and that a build can be stopped, repeated and split."""
+"""From a dump to records: what is in them, what is left out, and what is said about an input that cannot be used."""
 
 import dataclasses
 import itertools
@@ -8,16 +8,16 @@ import shutil
 
 import crop_truth
 import cv2
-import full_disk
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_dump
+from tiny_build import joint_pixels, load, records, settings
 
-from hand_tf.core import atomic, command_line, crops, geometry, records_folder, schema, skeleton
-from tfrecords_tools import build, inspect
+from hand_tf.core import command_line, crops, geometry, records_folder, schema, skeleton
+from tfrecords_tools import build
 from tfrecords_tools.dump import boxes
-from tfrecords_tools.records import camera_pass
+from tfrecords_tools.records import backgrounds
 
 RIG = pathlib.Path(__file__).resolve().parents[4] / "shared" / "data" / "two_view_rig"
 
@@ -30,35 +30,12 @@ def dump(tmp_path_factory):
     return folder
 
 
-def options(dump, output, **changes):
-    defaults = {"crop_size": 64, "workers": 1, "records_per_shard": 3}
-    return build.Options((str(dump),), pathlib.Path(output), **defaults | changes)
-
-
 @pytest.fixture(scope="module")
 def built(dump, tmp_path_factory):
     """Records of `dump`, not to be changed."""
     output = tmp_path_factory.mktemp("records") / "out"
-    build.run(options(dump, output))
+    build.build(settings(dump, output))
     return output
-
-
-def load(folder):
-    return records_folder.load_manifest(folder)
-
-
-def records(folder):
-    rows = records_folder.read_index(folder)
-    return dict(zip([row["key"] for row in rows], inspect.read_records(folder, rows), strict=True))
-
-
-def joint_pixels(record, view):
-    """Where the joints of a record lie in one of its crops, [21, 2] px."""
-    return crops.project(record["joints"], *(record[n][view] for n in ("rotations", "intrinsics", "camera_centres")))
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in [*sorted(folder.glob("*.tfrecord")), folder / "index.csv"]}
 
 
 def test_every_instant_is_one_record_with_its_poses_and_views(built):
@@ -119,80 +96,14 @@ def test_records_come_in_a_seeded_random_order(built, dump, tmp_path):
         return [row["frame"] for row in records_folder.read_index(folder) if row["side"] == "right"]
 
     assert order(built) != sorted(order(built)) and sorted(order(built)) == list(range(8))
-    build.run(options(dump, tmp_path / "other", seed=1))
+    build.build(settings(dump, tmp_path / "other", seed=1))
     assert order(tmp_path / "other") != order(built)
-
-
-def test_workers_do_not_change_a_byte(built, dump, tmp_path):
-    build.run(options(dump, tmp_path / "out", workers=2))
-    assert contents(tmp_path / "out") == contents(built)
-
-
-def test_a_build_that_was_stopped_continues_to_the_same_bytes(built, dump, tmp_path):
-    output = tmp_path / "out"
-    shutil.copytree(built, output)
-    victim = sorted(output.glob("*.tfrecord"))[2]
-    others = {path: path.stat().st_mtime_ns for path in output.glob("*.tfrecord") if path != victim}
-    victim.unlink()
-    (output / "manifest.json").unlink()
-    (output / "index.csv").unlink()
-    build.run(options(dump, output))
-    assert contents(output) == contents(built)
-    assert all(path.stat().st_mtime_ns == time for path, time in others.items())  # finished shards are left alone
-    assert load(output).report["records"] == 16
-
-
-def test_finished_records_are_not_built_again(built, dump, monkeypatch):
-    monkeypatch.setattr(build, "cut_crops", lambda jobs, workers: pytest.fail("a camera was read again"))
-    assert build.run(options(dump, built)) == load(built).report
-
-
-def test_a_build_that_died_while_cutting_keeps_the_finished_cameras(built, dump, tmp_path, monkeypatch):
-    output, run_job, done = tmp_path / "out", camera_pass.run_job, []
-
-    def die_at_the_last(job):
-        if job.camera.name == "00_02":
-            raise OSError("No space left on device")
-        run_job(job)
-
-    monkeypatch.setattr(camera_pass, "run_job", die_at_the_last)
-    with pytest.raises(OSError, match="No space left"):
-        build.run(options(dump, output))
-    assert not list(output.glob("*.tfrecord")) and not (output / "manifest.json").exists()
-    monkeypatch.setattr(camera_pass, "run_job", run_job)
-    monkeypatch.setattr(
-        camera_pass.frames, "read", lambda *args, read=camera_pass.frames.read: done.append(args[1].name) or read(*args)
-    )
-    build.run(options(dump, output))
-    assert done == ["00_02"] and contents(output) == contents(built)
-
-
-def test_a_shard_that_cannot_be_written_does_not_appear(dump, tmp_path, monkeypatch):
-    def full(record):
-        raise tf.errors.ResourceExhaustedError(None, None, "out: No space left on device")
-
-    monkeypatch.setattr(schema, "encode", full)
-    with pytest.raises(OSError, match="No space left"):
-        build.run(options(dump, tmp_path / "out"))
-    assert not list((tmp_path / "out").glob("*.tfrecord*"))
-
-
-def test_other_settings_or_another_input_in_the_same_folder_are_refused(built, dump, tmp_path):
-    with pytest.raises(ValueError, match=r"begun with other crop_size, seed; take another --output"):
-        build.run(options(dump, built, crop_size=32, seed=3))
-    changed = tmp_path / "pose1"
-    shutil.copytree(dump, changed)
-    tiny_dump.write_hands(changed, 3, [])
-    with pytest.raises(ValueError, match="begun with other sequences"):
-        build.run(options(changed, built))
-    with pytest.raises(ValueError, match="not empty, and not begun by this command"):
-        build.run(options(dump, dump))
 
 
 def test_a_video_gives_the_same_records_as_images(built, tmp_path):
     folder = tmp_path / "pose1"
     tiny_dump.write(folder, video=True)
-    build.run(options(folder, tmp_path / "out"))
+    build.build(settings(folder, tmp_path / "out"))
     found, expected = records(tmp_path / "out"), records(built)
     assert found.keys() == expected.keys() and load(tmp_path / "out").fps == tiny_dump.FPS
     for key, record in found.items():
@@ -212,7 +123,7 @@ def test_bad_frames_and_cameras_are_left_out_and_counted(tmp_path):
     for name in ("00_00", "00_02"):
         (folder / "hdImgs" / name / f"{name}_00000005.jpg").unlink()
     tiny_dump.write_hands(folder, 40, [{"id": 0, "right_hand": tiny_dump.hand_json(tiny_dump.joints_at(1, "right"))}])
-    report = build.run(options(folder, tmp_path / "out"))
+    report = build.build(settings(folder, tmp_path / "out"))
     assert report["records"] == 7 and report["views"] == 20 and report["instants"] == 9
     assert {reason: skip["count"] for reason, skip in report["skipped"].items()} == {
         "cameras: listed, but no video and no images": 1,
@@ -227,15 +138,15 @@ def test_bad_frames_and_cameras_are_left_out_and_counted(tmp_path):
 
 def test_subsets_by_hand_frame_and_camera(dump, tmp_path):
     changes = {"hands": "left", "frame_stride": 3, "cameras": ("00_00", "00_02")}
-    build.run(options(dump.parent, tmp_path / "out", **changes))
+    build.build(settings(dump.parent, tmp_path / "out", **changes))
     rows = records_folder.read_index(tmp_path / "out")
     assert sorted((row["side"], row["frame"], row["cameras"]) for row in rows) == [
         ("left", frame, ("00_00", "00_02")) for frame in (0, 3, 6)
     ]
     with pytest.raises(ValueError, match="--cameras: pose1 has no hd camera 09_09"):
-        build.run(options(dump, tmp_path / "no", cameras=("09_09", "00_00")))
+        build.build(settings(dump, tmp_path / "no", cameras=("09_09", "00_00")))
     with pytest.raises(FileNotFoundError, match="pictures of 1 cameras"):
-        build.run(options(dump, tmp_path / "no", cameras=("00_00",)))
+        build.build(settings(dump, tmp_path / "no", cameras=("00_00",)))
 
 
 def test_hands_without_joints_become_unlabelled_records(tmp_path):
@@ -247,7 +158,7 @@ def test_hands_without_joints_become_unlabelled_records(tmp_path):
         pixels = geometry.project(tiny_dump.joints_at(frame, "right"), camera)
         rows.append((frame, camera.name, 0, "right", *pixels.min(0), *(np.ptp(pixels, axis=0) + 1)))
     tiny_dump.write_csv(folder / "boxes.csv", boxes.COLUMNS, rows)
-    report = build.run(options(folder, tmp_path / "out"))
+    report = build.build(settings(folder, tmp_path / "out"))
     assert (report["records"], report["labelled"]) == (8, 6)
     unlabelled = [row["key"] for row in records_folder.read_index(tmp_path / "out") if not row["labelled"]]
     assert sorted(unlabelled) == ["pose1/pose1/right/00000002", "pose1/pose1/right/00000004"]
@@ -266,94 +177,68 @@ def test_inputs_that_cannot_be_used_give_one_clear_line(dump, tmp_path):
         empty: "pictures of 0 cameras",
     }.items():
         with pytest.raises(FileNotFoundError, match=message) as error:
-            build.run(options(folder, tmp_path / "out"))
+            build.build(settings(folder, tmp_path / "out"))
         assert "\n" not in str(error.value) and str(folder) in str(error.value)
     twin = tmp_path / "twin" / "pose1"
     shutil.copytree(dump, twin)
     with pytest.raises(ValueError, match="same name is already there"):
-        build.run(dataclasses.replace(options(dump, tmp_path / "out"), input=(str(dump), str(twin))))
+        build.build(dataclasses.replace(settings(dump, tmp_path / "out"), input=(str(dump), str(twin))))
     shutil.rmtree(twin / "hdHand3d")
     with pytest.raises(ValueError, match="no usable hand"):
-        build.run(options(twin, tmp_path / "out"))
+        build.build(settings(twin, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
-def run_command(module, *arguments):
-    command_line.reset(module.FLAGS)
-    return command_line.old_run(module.main, module.FLAGS, ["command", *map(str, arguments)])
-
-
-def test_commands_report_and_inspect(dump, tmp_path, capsys):
-    output, sheet = tmp_path / "out", tmp_path / "sheet.png"
+def test_the_command_reports(dump, tmp_path, capsys):
+    output = tmp_path / "out"
     flags = ["--crop_size=32", "--workers=1", "--frame_stride=2", "--hands=left"]
-    assert run_command(build, f"--input={dump}", f"--output={output}", *flags) == 0
+    assert command_line.run(build.main, [f"--input={dump}", f"--output={output}", *flags]) == 0
     told = capsys.readouterr().out
     assert "Kept 4 of 4 instants (4 with a pose), 12 views" in told and f"tfrecords_tools.inspect {output}" in told
-    assert run_command(inspect, output, f"--output={sheet}", "--num_instants=3", "--num_views=2") == 0
-    assert "4 records, 12 views of 32 px" in capsys.readouterr().out
-    picture = cv2.imread(str(sheet))
-    assert picture.shape[0] > 3 * 2 * 190 and 2 * 190 < picture.shape[1] < 3 * 190
-    shard = next(output.glob("*.tfrecord"))
-    data = bytearray(shard.read_bytes())
-    data[len(data) // 2] ^= 1
-    shard.write_bytes(data)
-    assert run_command(inspect, output) == 1
-    assert capsys.readouterr().err == f"error: {output}: checksum differs from the manifest's: {shard.name}\n"
-    assert run_command(build, f"--input={dump}", f"--output={tmp_path}", "left over") == 1
-    assert run_command(build, f"--input={tmp_path / 'none'}", f"--output={output}") == 1
-    assert capsys.readouterr().err.count("\n") == 2
-
-
-def fill_shards(patch):
-    """Lets the disk be full at the fifth record, in TensorFlow's words."""
-    written = []
-
-    class Writer(tf.io.TFRecordWriter):
-        def write(self, record):
-            if len(written) == 4:
-                raise tf.errors.ResourceExhaustedError(None, None, f"out; {full_disk.ERROR}")
-            written.append(record)
-            super().write(record)
-
-    patch.setattr(schema.tf.io, "TFRecordWriter", Writer)
+    assert "Backgrounds: 3 of 3 use the plain median somewhere" in told and "Nothing was left out." in told
+    assert load(output).build_flags == {
+        "input": [str(dump)],
+        "output": str(output),
+        "crop_size": 32,
+        "margin": 1.3,
+        "hands": "left",
+        "fps": 29.97,
+        "min_score": 0.5,
+        "max_error": 20.0,
+        "min_views": 2,
+        "frame_stride": 2,
+        "jpeg_quality": 95,
+        "records_per_shard": 1000,
+        "workers": 1,
+        "seed": 0,
+        "cameras": [],
+    }
 
 
 @pytest.mark.parametrize(
-    ("fill", "shards"),
+    ("flags", "status", "message"),
     [
-        (lambda patch: full_disk.fill(patch, camera_pass, "00_01.bin.partial"), 0),
-        (lambda patch: full_disk.fill(patch, atomic, "00_01.json.partial"), 0),
-        (fill_shards, 1),
-        (lambda patch: full_disk.fill(patch, atomic, "index.csv.partial"), 6),
-        (lambda patch: full_disk.fill(patch, atomic, "manifest.json.partial"), 6),
+        (["left over"], 2, "unexpected argument 'left over'"),
+        (["--crop_size=8"], 2, "--crop_size=8: expected at least 16"),
+        (["--jpeg_quality=101"], 2, "--jpeg_quality=101: expected at least 1 and at most 100"),
+        (["--hands=three"], 2, "--hands"),
+        (["--fps=nan"], 2, "--fps=nan: expected a finite number"),
+        ([], 1, "none: no folder with a calibration_"),
     ],
-    ids=["crops", "crops' index", "shard", "index", "manifest"],
 )
-def test_a_full_disk_is_one_line_and_the_build_continues_from_there(
-    built, dump, tmp_path, monkeypatch, capsys, fill, shards
-):
-    output = tmp_path / "out"
-    arguments = [f"--input={dump}", f"--output={output}", "--crop_size=64", "--workers=1", "--records_per_shard=3"]
-    with monkeypatch.context() as patch:
-        fill(patch)
-        assert run_command(build, *arguments) == 1
+def test_wrong_flags_and_inputs_are_one_line(tmp_path, capsys, flags, status, message):
+    arguments = [f"--input={tmp_path / 'none'}", f"--output={tmp_path / 'out'}", *flags]
+    assert command_line.run(build.main, arguments) == status
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ") and full_disk.ERROR in line
-    assert not (output / "manifest.json").exists()
-    spools, whole = output / "work" / "spool" / "pose1", contents(built)
-    assert (spools / "00_00.bin").is_file() and (spools / "00_00.json").is_file()
-    times = {path: path.stat().st_mtime_ns for path in output.glob("*.tfrecord")}
-    assert len(times) == shards and all(path.read_bytes() == whole[path.name] for path in times)
-    assert run_command(build, *arguments) == 0
-    assert contents(output) == whole and load(output).report["records"] == 16
-    assert {path: path.stat().st_mtime_ns for path in times} == times and not list(output.rglob("*.partial"))
+    assert line.startswith("error: ") and message in line
+    assert not list(tmp_path.iterdir())
 
 
 def test_real_rig(tmp_path, monkeypatch):
     if not RIG.is_dir():
         pytest.skip(f"no real recording in {RIG}")
-    monkeypatch.setattr(build.backgrounds, "MAX_SAMPLES", 20)  # time goes into backgrounds
-    build.run(build.Options((str(RIG),), tmp_path / "out", crop_size=64, frame_stride=30, workers=1))
+    monkeypatch.setattr(backgrounds, "MAX_SAMPLES", 20)  # most of the time goes into backgrounds
+    build.build(settings(RIG, tmp_path / "out", frame_stride=30, records_per_shard=1000))
     content = load(tmp_path / "out")
     assert content.subjects == ["late", "early"] and content.report["records"] >= 10
     for record in records(tmp_path / "out").values():

@@ -1,6 +1,7 @@
-"""Jobs over processes: in order, a few at a time, and no process outlives its parent."""
+"""Jobs on several processes: in order, a few at a time, and no process outlives its parent."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def test_a_dead_worker_is_said():
 def test_workers_end_with_their_parent(tmp_path):
     code = (
         "import os, sys, time; sys.path.insert(0, sys.argv[1])\n"
-        "from tfrecords_tools import workers\n"
+        "from tfrecords_tools.records import workers\n"
         "if __name__ == '__main__':\n"
         "    with workers.pool(2) as run:\n"
         "        print(*run([(os.getpid,), (os.getpid,), (time.sleep, 0)]), flush=True)\n"
@@ -57,9 +58,10 @@ def test_workers_end_with_their_parent(tmp_path):
     )
     script = tmp_path / "parent.py"
     script.write_text(code)
-    root = os.path.dirname(os.path.dirname(os.path.abspath(workers.__file__)))
+    root = str(pathlib.Path(workers.__file__).resolve().parents[2])
     parent = subprocess.Popen([sys.executable, script, root], stdout=subprocess.PIPE, text=True)
     children = {int(pid) for pid in parent.stdout.readline().split() if pid != "None"}
+    assert children
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     deadline = time.monotonic() + 20
