@@ -1,4 +1,4 @@
-"""Export and prediction: the SavedModel is the run, and poses turn and flip with the crops they come from."""
+"""Prediction: poses rotate and flip with the crops they come from, and wrong input is refused in one line."""
 
 import csv
 import json
@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import tiny_dump
 
-from hand_tf import export, predict
+from hand_tf import predict
 from hand_tf.core import command_line, crops, geometry, skeleton
-from hand_tf.nets import models
-from hand_tf.serving import picture_inputs
+from hand_tf.serving import boxes, intrinsics
+from hand_tf.serving.boxes import HandBox
+from hand_tf.serving.estimator import load_exported
+from hand_tf.serving.pictures import InputPicture
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("a SavedModel is TensorFlow's", allow_module_level=True)
@@ -27,36 +29,8 @@ BOX = (40.0, 30.0, 50.0, 36.0)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run folder with random networks."""
-    keras.utils.set_random_seed(3)
-    folder, random = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
-    encoder = models.encoder(SIZE, width=8, num_points=16, appearance_size=8)
-    pose_head = models.pose_head(16, width=32)
-    std = random.uniform(10, 40, (21, 3))
-    std[0] = 0
-    pose_head.get_layer("pose").set_statistics(std * random.normal(size=(21, 3)), std)
-    encoder.save(folder / "encoder.keras")
-    pose_head.save(folder / "pose_head.keras")
-    facts = {"regime": "supervised", "scenario": "S0:10%", "labels": 7, "flags": {"data_dir": "elsewhere"}}
-    (folder / "run.json").write_text(json.dumps(facts))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(run, tmp_path_factory):
-    """`run`, exported by the command over an older export."""
-    folder = tmp_path_factory.mktemp("export") / "model"
-    folder.mkdir()
-    for name in ("saved_model.pb", "old"):
-        (folder / name).touch()
-    assert exported(run, folder, "--overwrite") == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def estimate(model):
-    return predict.load(model, predict.read_facts(model))
+def estimator(model):
+    return load_exported(model)
 
 
 @pytest.fixture
@@ -72,25 +46,17 @@ def save(path, image):
     return path
 
 
-def exported(run, output, *flags):
-    """The exit status of the export."""
-    command_line.reset(export.FLAGS)
-    return command_line.old_run(export.main, export.FLAGS, ["export", f"--run={run}", f"--output={output}", *flags])
-
-
 def predicted(model, output, *arguments):
     """The content of predictions.json."""
-    command_line.reset(predict.FLAGS)
-    arguments = ["predict", f"--model={model}", f"--output={output}", *map(str, arguments)]
-    assert command_line.old_run(predict.main, predict.FLAGS, arguments) == 0
+    arguments = [f"--model={model}", f"--output={output}", *map(str, arguments)]
+    assert command_line.run(predict.main, arguments) == 0
     return json.loads((output / "predictions.json").read_text())
 
 
 def error_of(capsys, *arguments, status=1):
     """The line that the command says about wrong `arguments`."""
-    command_line.reset(predict.FLAGS)
     capsys.readouterr()
-    assert command_line.old_run(predict.main, predict.FLAGS, ["predict", *map(str, arguments)]) == status
+    assert command_line.run(predict.main, [*map(str, arguments)]) == status
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: "), lines
     return lines[0]
@@ -111,114 +77,29 @@ def box_text(box):
     return "--box=" + ",".join(map(str, box))
 
 
-# --- export ---------------------------------------------------------------------------------------------------------
+# --- poses ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_saved_model_is_the_run(run, model, estimate):
-    encoder, head = (keras.models.load_model(run / f"{name}.keras", compile=False) for name in ("encoder", "pose_head"))
-    random = np.random.default_rng(1)
-    for batch in (1, 3):
-        images = random.integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
-        expected = head.predict_on_batch(encoder.predict_on_batch(images)["points"])["pose"]
-        assert np.ptp(expected) > 10  # mm: not a model that says nothing
-        np.testing.assert_allclose(estimate(images), expected, atol=export.TOLERANCE)
-
-
-def test_facts_say_what_the_model_is_and_nothing_about_the_machine(model):
-    text = (model / "hand_tf.json").read_text()
-    facts = json.loads(text)
-    assert facts["image_size"] == SIZE and facts["joint_names"] == list(skeleton.JOINT_NAMES)
-    assert facts["run"]["scenario"] == "S0:10%" and facts["run"]["labels"] == 7 and "elsewhere" not in text
-    assert not (model / "old").exists() and not list(model.parent.glob("*.partial"))
-
-
-def test_half_precision_runs_are_exported_in_float32(run, tmp_path):
-    folder = tmp_path / "half"
-    shutil.copytree(run, folder)
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        half = models.encoder(SIZE, width=8, num_points=16, appearance_size=8)
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
-    half.save(folder / "encoder.keras")
-    encoder = export.load(folder).get_layer("encoder")
-    assert {layer.compute_dtype for layer in encoder.layers} <= {"float32", "uint8"}
-    for ours, theirs in zip(encoder.get_weights(), half.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def test_a_saved_model_that_differs_is_refused(run, model):
-    other = export.load(run)
-    assert export.check(model, other) <= export.TOLERANCE
-    other.get_layer("pose_head").get_layer("pose").mean.assign_add(np.full((21, 3), 0.001))
-    with pytest.raises(ValueError, match="mm from the run's own networks"):
-        export.check(model, other)
-
-
-def test_export_refuses_what_it_cannot_use(run, model, tmp_path, capsys):
-    cases = []
-    for missing in ("run.json", "pose_head.keras"):
-        folder = tmp_path / missing
-        shutil.copytree(run, folder)
-        (folder / missing).unlink()
-        cases.append((f"no {missing} there", exported(folder, tmp_path / "out")))
-    for name, message in (("run.json", "not valid JSON"), ("encoder.keras", "damaged")):
-        folder = tmp_path / f"cut_{name}"
-        shutil.copytree(run, folder)
-        (folder / name).write_bytes((run / name).read_bytes()[:60])
-        cases.append((f"{name}: {message}", exported(folder, tmp_path / "out")))
-    cases.append(("exists already", exported(run, model)))
-    cases.append(("no exported model", exported(run, tmp_path, "--overwrite")))
-    lines = capsys.readouterr().err.splitlines()
-    for (message, status), line in zip(cases, lines, strict=True):
-        assert status == 1 and message in line
-    assert not (tmp_path / "out").exists() and (run / "run.json").is_file()
-
-
-# --- crops ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_crop_shows_what_lies_at_its_place():
-    """Colours are coordinates: each pixel of a crop must hold the place that the definition of the crop names."""
-    x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
-    image = np.stack([x, y, np.zeros_like(x)], -1).astype(np.uint8)
-    for size in (16, 64, 100):  # averaging 4 x 4 samples; nearly one to one; enlarging
-        crop, rotation = predict.cut(image, BOX, size, 1.2)
-        side, centre = 1.2 * 50, (40 + 49 / 2, 30 + 35 / 2)
-        offset = (np.arange(size) - (size - 1) / 2) * side / size
-        np.testing.assert_allclose(crop[..., 0], np.tile(centre[0] + offset, (size, 1)), atol=1.0)
-        np.testing.assert_allclose(crop[..., 1].T, np.tile(centre[1] + offset, (size, 1)), atol=1.0)
-        np.testing.assert_array_equal(rotation, np.eye(3))
-
-
-def test_large_pictures_do_not_alias():
-    stripes = np.zeros((320, 320, 3), np.uint8)
-    stripes[:, ::2] = 254
-    for camera in (None, geometry.Camera("", 320, 320, np.diag([900.0, 900, 1]), np.zeros(5), np.eye(3), np.zeros(3))):
-        crop, _ = predict.cut(stripes, (60.0, 60.0, 192.0, 192.0), SIZE, 1.0, camera)
-        assert np.abs(crop.astype(int) - 127).max() < 30
-
-
-def test_intrinsics_change_nothing_on_the_principal_axis(picture, estimate):
+def test_intrinsics_change_nothing_on_the_principal_axis(picture, estimator):
     box = ((WIDTH - 40) / 2, (HEIGHT - 30) / 2, 40.0, 30.0)
-    shown = [picture_inputs.Picture("x", None, picture, [picture_inputs.Hand(box, side)]) for side in ("right", "left")]
+    shown = [InputPicture("x", None, picture, [HandBox(box, side)]) for side in ("right", "left")]
     plain, turned = (
-        np.array([p[0]["pose_mm"] for p in predict.predict(estimate, shown, SIZE, 1.5, camera)])
+        np.array([hand.pose_mm for (hand,) in estimator.predict_pictures(shown, camera)])
         for camera in (None, pinhole())
     )
     np.testing.assert_allclose(plain, turned, atol=0.02 * np.ptp(plain))
     assert not np.allclose(plain[0], plain[1], atol=1)
 
 
-def test_off_centre_boxes_are_turned_as_geometry_says(picture, estimate, model, tmp_path):
+def test_off_centre_boxes_are_turned_as_geometry_says(picture, estimator, model, tmp_path):
     camera, box = pinhole((-0.2, 0.05, 0.001, -0.002, 0.0)), (5.0, 70.0, 40.0, 44.0)
-    file, intrinsics = save(tmp_path / "a.png", picture), write_intrinsics(tmp_path / "k.json", camera)
+    file, path = save(tmp_path / "a.png", picture), write_intrinsics(tmp_path / "k.json", camera)
     for hand in skeleton.SIDES:
         crop = crops.box_crop(camera, box, SIZE, 1.5, mirrored=hand == "left")
         view = cv2.remap(picture, *crops.crop_maps(crop), cv2.INTER_LINEAR)
-        virtual = estimate(cv2.resize(view, (SIZE, SIZE))[None])[0]
+        virtual = estimator.estimate(cv2.resize(view, (SIZE, SIZE))[None])[0]
         # World = camera frame: `pose_in_crop` is what a record would say of the predicted joints.
-        content = predicted(model, tmp_path / hand, file, box_text(box), f"--intrinsics={intrinsics}", f"--hand={hand}")
+        content = predicted(model, tmp_path / hand, file, box_text(box), f"--intrinsics={path}", f"--hand={hand}")
         pose = np.array(content["predictions"][0]["pose_mm"])
         tolerance = 0.05 * np.ptp(virtual)  # the command averages 2 x 2 samples a pixel
         np.testing.assert_allclose(crop_truth.pose_in_crop(pose, crop) + virtual[0], virtual, atol=tolerance)
@@ -264,18 +145,6 @@ def test_the_drawn_skeleton_fills_the_box(picture, model, tmp_path, with_camera)
     assert not list(output.rglob("*partial*"))
 
 
-def test_weak_perspective_follows_the_lens(estimate):
-    """The mapped skeleton is the projection of a small hand held at the box, up to scale and place."""
-    camera, box = pinhole((-0.25, 0.1, 0.002, 0.001, 0)), (110.0, 75.0, 20.0, 30.0)
-    pose = tiny_dump.right_hand()
-    crop = crops.box_crop(camera, box, SIZE)
-    centre = crop.R_virtual.T @ [0, 0, 100_000.0]  # mm: so far away that perspective is weak
-    pixels = geometry.project(pose @ crop.R_virtual + centre, camera)
-    found = predict.weak_perspective(pose, box, camera, crop.R_virtual)
-    scale = np.ptp(found, axis=0).max() / np.ptp(pixels, axis=0).max()
-    np.testing.assert_allclose(found - found[0], (pixels - pixels[0]) * scale, atol=0.05)
-
-
 def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
     folder = tmp_path / "in"
     for name in ("a.png", "b.jpg", "sub/c.JPG"):
@@ -286,11 +155,11 @@ def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
     assert [hand["file"].split("in/")[-1] for hand in content["predictions"]] == ["a.png", "b.jpg", "sub/c.JPG"]
     assert content["pose_frame"] == "virtual camera" and "centre square" in content["boxes"]
     output = capsys.readouterr()
-    assert "cut.jpg" in output.err and "3 pictures, 3 hands, 1 problems" in output.out
+    assert "cut.jpg" in output.err and "3 hands in 3 pictures, 1 warning\n" in output.out
     assert (tmp_path / "all" / "overlays" / "sub" / "c.JPG").is_file()
 
     lines = [
-        ["file", *picture_inputs.BOX_FIELDS, "hand"],
+        ["file", *boxes.FIELDS, "hand"],
         ["a.png", *BOX, ""],
         ["sub/../a.png", 60, 50, 30, 30, "left"],
     ]
@@ -305,7 +174,7 @@ def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
     ]
     capsys.readouterr()
     some = predicted(model, tmp_path / "some", table, folder)["predictions"]
-    assert some == every[:2] and "b.jpg: no line" in capsys.readouterr().err
+    assert some == every[:2] and "b.jpg: no row" in capsys.readouterr().err
 
 
 def test_no_box_is_the_centre_square(picture, model, tmp_path):
@@ -330,11 +199,11 @@ def test_videos_frame_by_frame(model, tmp_path):
 def test_panoptic_calibration_files_give_intrinsics(tmp_path):
     rig = tiny_dump.cameras()
     path = tiny_dump.write_calibration(tmp_path / "s", [tiny_dump.calibration_entry(camera) for camera in rig])
-    camera = picture_inputs.read_camera(path, "00_02")
+    camera = intrinsics.read_camera(path, "00_02")
     np.testing.assert_allclose(camera.K, rig[2].K)
     np.testing.assert_allclose(camera.dist, rig[2].dist)
     np.testing.assert_array_equal(camera.R, np.eye(3))
-    single = picture_inputs.read_camera(write_intrinsics(tmp_path / "k.json", pinhole(), distCoef=None))
+    single = intrinsics.read_camera(write_intrinsics(tmp_path / "k.json", pinhole(), distCoef=None))
     assert not single.dist.any() and (single.width, single.height) == (WIDTH, HEIGHT)
 
 
@@ -344,13 +213,15 @@ def test_panoptic_calibration_files_give_intrinsics(tmp_path):
 def test_wrong_models_are_refused_with_one_line(model, picture, tmp_path, capsys):
     file = save(tmp_path / "a.png", picture)
     assert "no such folder" in error_of(capsys, f"--model={tmp_path / 'none'}", file)
-    assert "hand_tf.json and saved_model.pb or model.tflite expected" in error_of(capsys, f"--model={tmp_path}", file)
+    expected = "expected a folder with hand_tf.json and saved_model.pb or model.tflite"
+    assert expected in error_of(capsys, f"--model={tmp_path}", file)
+    assert expected in error_of(capsys, f"--model={file}", file)
     for name, content, message in (
         ("hand_tf.json", b"{", "not valid JSON"),
         ("hand_tf.json", b'{"image_size": 32}', "field box_margin"),
         ("hand_tf.json", b'{"image_size": 64, "box_margin": 1.5, "scale": ""}', "image_size 64"),
-        ("saved_model.pb", b"x" * 50, "the SavedModel cannot be used"),
-        ("variables/variables.index", b"x" * 50, "the SavedModel cannot be used"),
+        ("saved_model.pb", b"x" * 50, "this SavedModel cannot be used"),
+        ("variables/variables.index", b"x" * 50, "this SavedModel cannot be used"),
     ):
         broken = tmp_path / "broken"
         shutil.copytree(model, broken, dirs_exist_ok=True)
@@ -366,23 +237,27 @@ def test_wrong_inputs_are_refused_with_one_line(model, picture, tmp_path, capsys
     (tmp_path / "broken.png").write_bytes(b"x")
     (tmp_path / "broken.mp4").write_bytes(b"x")
     for message, *arguments in (
-        ("nothing to do",),
         ("none.png: no such file", tmp_path / "none.png"),
         ("empty: a folder without images", tmp_path / "empty"),
         ("b.txt: neither an image", tmp_path / "b.txt"),
         ("broken.png: not an image", tmp_path / "broken.png"),
         ("broken.mp4: not a video", tmp_path / "broken.mp4"),
-        ("--box=1,2,3: four numbers", "--box=1,2,3", file),
-        ("--box=1,2,x,4: four numbers", "--box=1,2,x,4", file),
-        ("--box=1,2,nan,4: four numbers", "--box=1,2,nan,4", file),
-        ("--box=1,2,0,4: width and height", "--box=1,2,0,4", file),
-        ("a.png: the box (200.0, 2.0, 9.0, 9.0) lies outside of the image (160x120 px)", "--box=200,2,9,9", file),
-        ("pass one of them", "--box=1,2,3,4", "--boxes=x.csv", file),
+        ("a.png: the box (200.0, 2.0, 9.0, 9.0) lies outside the picture (160x120 px)", "--box=200,2,9,9", file),
         ("x.csv", "--boxes=x.csv", file),
-        ("pass the calibration file", "--camera=00_01", file),
     ):
         assert message in error_of(capsys, *common, *arguments)
-    assert "--hand" in error_of(capsys, *common, "--hand=both", file, status=2)
+    for message, *arguments in (
+        ("nothing to do",),
+        ("--box=1,2,3: expected 4 numbers", "--box=1,2,3", file),
+        ("--box=1,2,x,4: expected 4 numbers", "--box=1,2,x,4", file),
+        ("--box=1.0,2.0,nan,4.0: expected a finite number", "--box=1,2,nan,4", file),
+        ("--box=1,2,0,4: expected width and height above 0", "--box=1,2,0,4", file),
+        ("pass one of them", "--box=1,2,3,4", "--boxes=x.csv", file),
+        ("pass the calibration file", "--camera=00_01", file),
+        ("--hand", "--hand=both", file),
+        ("--box_margin=0.0: expected at least 0.1", "--box_margin=0", file),
+    ):
+        assert message in error_of(capsys, *common, *arguments, status=2)
     assert not (tmp_path / "out" / "predictions.json").exists()
     predicted(model, tmp_path / "out", file, "--nooverlays")
     assert not (tmp_path / "out" / "overlays").exists()
@@ -396,15 +271,15 @@ def test_wrong_tables_are_refused_with_one_line(model, picture, tmp_path, capsys
     table = tmp_path / "boxes.csv"
     header = "file,x,y,width,height,hand\n"
     for message, text, *arguments in (
-        ("boxes.csv: column height: missing", "file,x,y,width\n"),
+        ("boxes.csv: columns file,x,y,width,height expected, missing: height", "file,x,y,width\n"),
         ("boxes.csv: no boxes", header),
-        ("boxes.csv: line 2: 6 fields expected", header + "a.png,1,2,3,4\n"),
-        ("boxes.csv: line 3: 6 fields expected", header + "a.png,1,2,3,4,left\na.png,1,2,3,4,left,7\n"),
+        ("boxes.csv: line 2: 6 cells expected", header + "a.png,1,2,3,4\n"),
+        ("boxes.csv: line 3: 6 cells expected", header + "a.png,1,2,3,4,left\na.png,1,2,3,4,left,7\n"),
         ("boxes.csv: line 2: four numbers", header + "a.png,1,2,x,4,left\n"),
         ("boxes.csv: line 2: width and height", header + "a.png,1,2,3,-4,left\n"),
         ("boxes.csv: line 2: field hand: 'both'", header + "a.png,1,2,3,4,both\n"),
         ("none.png: no such file", header + "none.png,1,2,3,4,left\n"),
-        ("no line is about any of the 1 inputs", header + "a.png,1,2,3,4,left\n", other),
+        ("no row is about any of the 1 inputs", header + "a.png,1,2,3,4,left\n", other),
         ("a.png: the box", header + "a.png,-20,2,3,4,left\n"),
     ):
         table.write_text(text)
@@ -417,8 +292,8 @@ def test_wrong_intrinsics_are_refused_with_one_line(model, picture, tmp_path, ca
     file, path = save(tmp_path / "a.png", picture), tmp_path / "k.json"
     calibration = {"cameras": [tiny_dump.calibration_entry(camera) for camera in tiny_dump.cameras()]}
     for message, changes, *arguments in (
-        ("k.json: field K: (3, 3) numbers", {"K": [1, 2]}),
-        ("k.json: field K: (3, 3) numbers", {"K": None}),
+        ("k.json: field K: 3x3 numbers expected", {"K": [1, 2]}),
+        ("k.json: field K: 3x3 numbers expected", {"K": None}),
         ("k.json: field K: [[fx, 0, cx]", {"K": np.zeros((3, 3)).tolist()}),
         ("k.json: field resolution", {"resolution": None}),
         ("k.json: field distCoef: finite", {"distCoef": [0, 0, 0, 0, float("nan")]}),
@@ -439,11 +314,12 @@ def test_wrong_intrinsics_are_refused_with_one_line(model, picture, tmp_path, ca
     assert "k.json" in error_of(capsys, f"--model={model}", f"--intrinsics={path}", file)
 
 
-def test_help_does_not_wait_for_tensorflow():
+def test_help_and_wrong_flags_do_not_wait_for_tensorflow():
     script = (
         "import sys; from hand_tf import predict, export; from hand_tf.core import command_line\n"
-        "status = [command_line.old_run(m.main, m.FLAGS, ['x', '--help']) for m in (predict, export)]\n"
+        "status = [command_line.run(module.main, ['--help']) for module in (predict, export)]\n"
+        "status += [command_line.run(predict.main, ['--model=x', '--box=1,2', 'a.jpg'])]\n"
         "print([name for name in ('tensorflow', 'keras', 'jax') if name in sys.modules], status)"
     )
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert output.splitlines()[-1] == "[] [0, 0]" and "--box_margin" in output
+    assert output.splitlines()[-1] == "[] [0, 0, 2]" and "--box_margin" in output

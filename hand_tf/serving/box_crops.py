@@ -1,0 +1,64 @@
+"""Crops around boxes, and poses laid over boxes.
+
+The crop is a square around the centre of the box, `margin` times its longer side wide. With the camera's intrinsics it
+is what a virtual camera sees that looks straight at that centre (R_virtual), free of distortion; otherwise it is cut
+out of the picture as it is.
+"""
+
+import functools
+
+import cv2
+import numpy as np
+
+from hand_tf.core import crops, geometry
+from hand_tf.serving.boxes import Box
+
+
+def cut(
+    image: np.ndarray, box: Box, size: int, margin: float, camera: geometry.Camera | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The crop [size, size, 3] around `box`, and its R_virtual [3, 3], which is the identity without a `camera`.
+
+    Args:
+        image: uint8 [height, width, 3]; size: px; margin: side of the crop over the longer side of the box.
+    """
+    x, y, width, height = box
+    side = margin * max(width, height)
+    k = crops.samples_per_pixel(side / size)
+    if camera is not None:
+        R_virtual, maps = _virtual_view(camera, box, k * size, margin)
+        return crops.render(image, maps, size), R_virtual
+    step = side / (k * size)
+    first = (k * size - 1) / 2 * step
+    to_image = np.array([[step, 0, x + (width - 1) / 2 - first], [0, step, y + (height - 1) / 2 - first]])
+    crop = cv2.warpAffine(image, to_image, (k * size, k * size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return (crop if k == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)), np.eye(3)
+
+
+@functools.lru_cache(maxsize=8)
+def _virtual_view(camera, box, size, margin):
+    """R_virtual and the maps of a box's virtual view; cached because a video asks for the same one in every frame."""
+    crop = crops.box_crop(camera, box, size, margin)
+    return crop.R_virtual, crops.crop_maps(crop)
+
+
+def lay_over_box(
+    pose: np.ndarray, box: Box, camera: geometry.Camera | None = None, R_virtual: np.ndarray | None = None
+) -> np.ndarray:
+    """Pixels [21, 2] of a pose in the picture, by weak perspective: as large as the longer side of the box, centred.
+
+    Args:
+        pose: [21, 3] mm, in the virtual camera's frame.
+        camera: if given, directions across the line of sight are mapped to the picture as they are at the centre of the
+            box, with the `R_virtual` [3, 3] that `cut` returned.
+    """
+    x, y, width, height = box
+    flat, centre = pose[:, :2], np.array([x + (width - 1) / 2, y + (height - 1) / 2])
+    if camera is not None:
+        step = 0.5 / camera.K[0, 0]  # about half a pixel
+        rays = np.array([[step, 0, 1], [-step, 0, 1], [0, step, 1], [0, -step, 1]])
+        right, left, down, up = geometry.project(rays @ R_virtual, camera)
+        flat = flat @ np.array([right - left, down - up])
+    low, high = flat.min(0), flat.max(0)
+    scale = (max(width, height) - 1) / max((high - low).max(), 1e-6)
+    return (flat - (low + high) / 2) * scale + centre

@@ -1,0 +1,79 @@
+"""Boxes of hands in pictures, and tables of them.
+
+A box is x, y, width, height in px, tight around the hand's joints. x and y are those of its first pixel, so that its
+centre is x + (width - 1) / 2, y + (height - 1) / 2.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from hand_tf.core import geometry, reading, skeleton
+
+Box = tuple[float, float, float, float]  # x, y, width, height px
+FIELDS = ("x", "y", "width", "height")
+
+
+@dataclasses.dataclass(frozen=True)
+class HandBox:
+    """A hand to look at: its box, None if it is unknown, and its `side`, right or left."""
+
+    box: Box | None
+    side: str
+
+
+def parse_box(values: Iterable[str | float], where: str) -> Box:
+    """Texts or numbers x, y, width, height as a box. Raises ValueError, which starts with `where`."""
+    try:
+        box = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        box = ()
+    if len(box) != 4 or not np.all(np.isfinite(box)):
+        raise ValueError(f"{where}: four numbers x,y,width,height expected")
+    if min(box[2:]) <= 0:
+        raise ValueError(f"{where}: width and height above 0 expected")
+    return box
+
+
+def read_boxes(path: str | os.PathLike, side: str) -> dict[pathlib.Path, list[HandBox]]:
+    """The hands of each file in a table with the columns file, x, y, width, height, and perhaps hand.
+
+    Files are relative to the table. Without the column hand, or where it is empty, the hand is a `side` hand.
+    Raises OSError without the table, ValueError for a wrong or empty one.
+    """
+    path, hands = pathlib.Path(path), {}
+    for line, row in reading.read_table(path, ("file", *FIELDS)):
+        where = f"{path}: line {line}"
+        if None in row or None in row.values():  # csv.DictReader: too many cells, too few cells
+            raise ValueError(f"{where}: {len(row.keys() - {None})} cells expected")
+        hand = HandBox(parse_box([row[name] for name in FIELDS], where), row.get("hand") or side)
+        if hand.side not in skeleton.SIDES:
+            raise ValueError(f"{where}: field hand: {hand.side!r}, expected right or left")
+        hands.setdefault(pathlib.Path(os.path.normpath(path.parent / row["file"])), []).append(hand)
+    if not hands:
+        raise ValueError(f"{path}: no boxes; nothing to do")
+    return hands
+
+
+def centre_square(width: int, height: int, margin: float) -> Box:
+    """The box whose crop, `margin` times as wide, is the largest square in the centre of a picture."""
+    side = min(width, height) / margin
+    return (width - side) / 2, (height - side) / 2, side, side
+
+
+def check_box(box: Box, width: int, height: int, camera: geometry.Camera | None, where: str) -> None:
+    """Raises ValueError, which starts with `where`, if `box` cannot be cut out of a picture of `width` x `height` px.
+
+    That is so for a box outside the picture and, with a `camera`, for one whose centre cannot be undistorted.
+    """
+    x, y, box_width, box_height = box
+    if x >= width or y >= height or x + box_width <= 0 or y + box_height <= 0:
+        raise ValueError(f"{where}: the box {box} lies outside the picture ({width}x{height} px)")
+    if camera:
+        centre = np.array([[x + (box_width - 1) / 2, y + (box_height - 1) / 2]])
+        seen = geometry.project(np.append(geometry.undistort(centre, camera), [[1.0]], axis=1), camera)
+        if not np.allclose(seen, centre, atol=0.5):
+            raise ValueError(f"{where}: the box {box} lies where the lens distortion cannot be undone")

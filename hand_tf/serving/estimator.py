@@ -1,0 +1,203 @@
+"""A pose estimator: from pictures and boxes of hands to joints.
+
+A left hand's crop is flipped, so that it shows a right hand, and its pose is flipped back (M = diag(-1, 1, 1); rows are
+joints). With the camera's intrinsics, the pose is rotated from the virtual camera's frame into the camera's:
+
+    P' = P M                   left hands
+    P_camera = P' R_virtual    with intrinsics: x right, y down, z away from the camera
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hand_tf.core import crops, geometry, reading, run_folder, skeleton
+from hand_tf.nets import parts
+from hand_tf.serving import box_crops, boxes, litert, model_files
+from hand_tf.serving.boxes import Box, HandBox, parse_box
+from hand_tf.serving.intrinsics import camera_of, read_camera
+from hand_tf.serving.pictures import InputPicture
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HandPose:
+    """An estimated hand.
+
+    `pose_mm` [21, 3] is relative to the wrist, in the frame of the camera if its intrinsics are known, otherwise in
+    that of the crop's virtual camera; x right, y down, z away from the camera. It is right up to its scale, because one
+    camera cannot tell a small near hand from a large far one. `joints_2d` [21, 2] px is the pose laid over the `box`
+    (x, y, width, height) px. `side` is right or left.
+    """
+
+    pose_mm: np.ndarray
+    joints_2d: np.ndarray
+    box: Box
+    side: str
+
+
+class PoseEstimator:
+    """A model that estimates poses; `load_estimator` makes one.
+
+    `image_size` is the side of the crops that the model reads, px, and `box_margin` the side of a crop over the longer
+    side of the hand's box.
+    """
+
+    def __init__(self, model: Callable[[np.ndarray], np.ndarray], image_size: int, box_margin: float):
+        """`model` maps crops of right hands, uint8 [n, size, size, 3] RGB, to poses [n, 21, 3] mm."""
+        self._model, self.image_size, self.box_margin = model, image_size, box_margin
+
+    def estimate(self, crops: np.ndarray) -> np.ndarray:
+        """Poses float64 [n, 21, 3] mm, each in the frame of its crop's virtual camera, relative to the wrist.
+
+        `crops` are uint8 [n, size, size, 3] RGB, of right hands.
+        """
+        return np.asarray(self._model(crops)).astype(np.float64)
+
+    def predict(
+        self,
+        image: np.ndarray,
+        boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
+        side: str = "right",
+        intrinsics: str | os.PathLike | np.ndarray | geometry.Camera | None = None,
+    ) -> list[HandPose]:
+        """The poses of the hands in a picture, one per box.
+
+        Args:
+            image: uint8 [height, width, 3] RGB.
+            boxes: [n, 4], x, y, width, height px, tight around the joints of each hand. Without boxes, one hand is
+                taken to fill the largest square in the centre of the picture.
+            side: which hand the boxes show, right or left (the person's own right and left).
+            intrinsics: of the camera: K [3, 3] px of a picture without distortion, a file (`serving.intrinsics`), or
+                a camera.
+
+        Raises ValueError for an image of another type, wrong boxes or sides, boxes outside the picture, and a picture
+        of another size than the intrinsics are for.
+        """
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"image: expected RGB uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
+        if side not in skeleton.SIDES:
+            raise ValueError(f"side: {side!r}, expected right or left")
+        hands = [HandBox(None, side)]
+        if boxes is not None:
+            hands = [HandBox(parse_box(box, f"boxes[{i}]"), side) for i, box in enumerate(boxes)]
+        picture = InputPicture(pathlib.Path("image"), None, image, hands)
+        return self.predict_pictures([picture], _as_camera(intrinsics, image))[0]
+
+    def predict_pictures(
+        self, pictures: Sequence[InputPicture], camera: geometry.Camera | None = None, margin: float | None = None
+    ) -> list[list[HandPose]]:
+        """For each picture the poses of its hands; the crops of all pictures go through the model together.
+
+        Args:
+            camera: that took the pictures, from `serving.intrinsics`.
+            margin: replaces the model's own `box_margin`.
+
+        Raises ValueError for a picture of another size than the camera's, and for a box outside its picture.
+        """
+        margin = margin or self.box_margin
+        cuts = [_cut(picture, hand, self.image_size, margin, camera) for picture in pictures for hand in picture.hands]
+        if not cuts:
+            return [[] for _ in pictures]
+        poses = self.estimate(np.stack([each.image for each in cuts]))
+        found = iter([_hand_pose(pose, each, camera) for pose, each in zip(poses, cuts, strict=True)])
+        return [[next(found) for _ in picture.hands] for picture in pictures]
+
+
+# --- from box to pose -----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _HandCrop:
+    """The crop `image` [size, size, 3] of a hand, flipped for a left one, with its box, side and R_virtual [3, 3]."""
+
+    image: np.ndarray
+    box: Box
+    side: str
+    R_virtual: np.ndarray
+
+
+def _cut(picture, hand, size, margin, camera):
+    """The crop of `hand`; if its box is unknown, the square in the centre of the picture."""
+    height, width = picture.image.shape[:2]
+    if camera and (width, height) != (camera.width, camera.height):
+        raise ValueError(f"{picture.name}: {width}x{height} px, the intrinsics are for {camera.width}x{camera.height}")
+    box = hand.box
+    if box is None:
+        box = boxes.centre_square(width, height, margin)
+    else:
+        boxes.check_box(box, width, height, camera, picture.name)
+    crop, R_virtual = box_crops.cut(picture.image, box, size, margin, camera)
+    return _HandCrop(crop[:, ::-1] if hand.side == "left" else crop, box, hand.side, R_virtual)
+
+
+def _hand_pose(pose, crop, camera):
+    """The pose [21, 3] that a model estimated from `crop`, as a `HandPose` in the picture."""
+    pose = pose @ skeleton.MIRROR if crop.side == "left" else pose
+    joints_2d = box_crops.lay_over_box(pose, crop.box, camera, crop.R_virtual)
+    return HandPose(pose @ crop.R_virtual, joints_2d, crop.box, crop.side)
+
+
+def _as_camera(intrinsics, image):
+    """`PoseEstimator.predict`'s intrinsics as a camera, or None."""
+    if intrinsics is None or isinstance(intrinsics, geometry.Camera):
+        return intrinsics
+    if isinstance(intrinsics, str | os.PathLike):
+        return read_camera(intrinsics)
+    K = reading.numbers({"K": intrinsics}, "K", (3, 3), "intrinsics")
+    return camera_of(K, np.zeros(5), image.shape[1], image.shape[0])
+
+
+# --- loading --------------------------------------------------------------------------------------------------------
+
+
+def load_estimator(path: str | os.PathLike) -> PoseEstimator:
+    """The estimator in `path`: the folder of an exported model, its .tflite file, or the folder of a finished run.
+
+    Only what the model needs is loaded: for LiteRT no TensorFlow, for a run the backend that Keras is set to.
+    Raises FileNotFoundError if there is nothing, ValueError for something else or a damaged model.
+    """
+    folder = pathlib.Path(path)
+    if run_folder.summary_path(folder).is_file():
+        return load_run(folder)
+    if folder.is_dir() and not model_files.is_exported_model(folder):
+        raise ValueError(f"{folder}: neither an exported model nor the folder of a finished run")
+    return load_exported(path)
+
+
+def load_exported(path: str | os.PathLike) -> PoseEstimator:
+    """The estimator of an exported model; `path` and errors as in `model_files.find_model`.
+
+    Raises ValueError, too, if the model is damaged or not what hand_tf.json says it is.
+    """
+    description, file = model_files.read_description(path), model_files.find_model(path)
+    kind = "LiteRT model" if file.suffix == ".tflite" else "SavedModel"
+    try:
+        if file.suffix == ".tflite":
+            model = litert.LiteRTModel(file.read_bytes())
+        else:
+            from hand_tf.serving import saved_model  # TensorFlow, which a LiteRT model does not need
+
+            model = saved_model.SavedModel(file.parent)
+    except ValueError as error:
+        raise ValueError(f"{file}: this {kind} cannot be used ({error})") from error
+    size = description["image_size"]
+    if model.shape[1:] != [size, size, 3]:
+        raise ValueError(f"{file}: reads {model.shape}, but {model_files.DESCRIPTION} has image_size {size}")
+    return PoseEstimator(model, size, description["box_margin"])
+
+
+def load_run(folder: str | os.PathLike) -> PoseEstimator:
+    """The estimator of a finished run, with Keras on whatever backend it is set to; errors as in `parts.load_part`."""
+    found = parts.load_parts(folder)
+    from hand_tf.nets import models  # Keras, which an exported model does not need
+
+    model = models.pose_estimator(found["encoder"], found["pose_head"])
+
+    def estimate(images):
+        return model.predict_on_batch({"source": images})["pose"]
+
+    return PoseEstimator(estimate, model.inputs[0].shape[1], crops.BOX_MARGIN)

@@ -1,0 +1,59 @@
+"""Converts SavedModels to LiteRT models, in float32 or in 8-bit integers, with TensorFlow's converter.
+
+Batch norms are folded into the convolutions. In int8 all convolutions, sums and fully connected layers have 8-bit
+weights (one scale per channel) and 8-bit activations (one scale per tensor, from the smallest and the largest value on
+the calibration images):
+
+    real = scale (integer - zero point)
+"""
+
+import os
+import re
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from hand_tf.serving import litert
+
+# Layers that compute in float32 under every training policy, too. Points have no scale of their own, and rounding their
+# mean square to 8 bits would change it by a percent; normalising an image takes a few microseconds.
+FLOAT_LAYERS = re.compile(r"/normalize(_points)?(_\d+)?/")
+
+
+def convert(saved_model: str | os.PathLike) -> bytes:
+    """A LiteRT model in float32, the content of its file, from a SavedModel of batch size 1."""
+    return _converter(saved_model).convert()
+
+
+def _converter(saved_model):
+    return tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=["serving_default"])
+
+
+def quantize(saved_model: str | os.PathLike, float_model: bytes, images: np.ndarray) -> bytes:
+    """A LiteRT model in int8, the content of its file, from a SavedModel of batch size 1.
+
+    Args:
+        float_model: what `convert` made of the same SavedModel.
+        images: uint8 [n, size, size, 3], like those that the model will see; they set the ranges of the activations.
+    """
+
+    def dataset():
+        return ([image[None]] for image in images)
+
+    converter = _converter(saved_model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = dataset
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    names = [tensor["name"] for tensor in litert.interpreter(float_model).get_tensor_details()]
+    options = tf.lite.experimental.QuantizationDebugOptions(
+        denylisted_nodes=[name for name in names if FLOAT_LAYERS.search(name)]
+    )
+    with warnings.catch_warnings():
+        # The debugger is TensorFlow's only way to leave single operations in float. It uses a deprecated interpreter.
+        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Statistics for quantized inputs", category=UserWarning)
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_dataset=dataset, debug_options=options
+        )
+        return debugger.get_nondebug_quantized_model()

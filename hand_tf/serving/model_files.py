@@ -1,0 +1,82 @@
+"""The folder of an exported model: one model, and a file that describes it.
+
+    MODEL/hand_tf.json      crop size, joint names, units, frame, how wide to crop, and what the model was trained on
+    MODEL/saved_model.pb    the model as a TensorFlow SavedModel (with variables/), or
+    MODEL/model.tflite      the model for LiteRT
+
+A model is named by its folder, or by its .tflite file.
+"""
+
+import os
+import pathlib
+
+import hand_tf
+from hand_tf.core import reading, skeleton
+
+DESCRIPTION = "hand_tf.json"
+SAVED_MODEL = "saved_model.pb"
+LITERT = "model.tflite"
+
+_SCALE = "up to scale: one camera cannot tell a small near hand from a large far one"
+_FROM_RUN = ("regime", "scenario", "labels", "steps", "batch_size", "backend")
+
+
+def describe_model(image_size: int, box_margin: float, run: dict) -> dict:
+    """The content of hand_tf.json.
+
+    Args:
+        image_size: side of the crops that the model reads, px.
+        box_margin: side of a crop over the longer side of the hand's box.
+        run: the summary of the training run, the content of its run.json.
+    """
+    return {
+        "hand_tf": hand_tf.__version__,
+        "image_size": image_size,
+        "joint_names": list(skeleton.JOINT_NAMES),
+        "units": "mm",
+        "scale": _SCALE,
+        "pose_frame": "virtual camera: wrist at the origin, x right, y down, z away from the camera",
+        "hand": "right; flip the crop of a left hand and change the sign of its pose's x",
+        "box_margin": box_margin,
+        "run": {name: run.get(name) for name in _FROM_RUN},
+    }
+
+
+def is_exported_model(folder: str | os.PathLike) -> bool:
+    """Whether `folder` holds a model of either format."""
+    return any((pathlib.Path(folder) / name).is_file() for name in (SAVED_MODEL, LITERT))
+
+
+def find_model(path: str | os.PathLike) -> pathlib.Path:
+    """The model file that `path`, a folder or a .tflite file, names; of two formats in a folder, LiteRT.
+
+    Raises FileNotFoundError if there is nothing at `path`, ValueError if it is no exported model.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such folder or file; python -m hand_tf.export makes one")
+    folder = path if path.is_dir() else path.parent
+    files = [folder / LITERT, folder / SAVED_MODEL] if path.is_dir() else [path]
+    found = [file for file in files if file.is_file()]
+    if not found or (path.is_file() and path.suffix != ".tflite") or not (folder / DESCRIPTION).is_file():
+        raise ValueError(
+            f"{path}: expected a folder with {DESCRIPTION} and {SAVED_MODEL} or {LITERT}, as"
+            f" hand_tf.export writes it, or the .tflite file in it"
+        )
+    return found[0]
+
+
+def read_description(path: str | os.PathLike) -> dict:
+    """The content of hand_tf.json of an exported model; `path` and errors as in `find_model`."""
+    return reading.read_json_object(find_model(path).with_name(DESCRIPTION), ("image_size", "box_margin", "scale"))
+
+
+def check_output(output: str | os.PathLike, overwrite: bool) -> None:
+    """Raises ValueError unless a model may be written to `output`: a free place, or an older model with `overwrite`."""
+    output = pathlib.Path(output)
+    if not output.exists():
+        output.parent.mkdir(parents=True, exist_ok=True)
+    elif not overwrite:
+        raise ValueError(f"--output={output}: exists already; choose another folder or pass --overwrite")
+    elif not is_exported_model(output):
+        raise ValueError(f"--output={output}: no exported model, so --overwrite leaves it alone; choose another folder")
