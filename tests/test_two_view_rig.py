@@ -18,6 +18,8 @@ from conftest import SHARED
 from hand_tf import evaluate, export, predict, train
 from hand_tf.core import command_line, crops, geometry, records_folder, skeleton
 from hand_tf.data import labelled_crops, triplets
+from hand_tf.serving import box_crops, boxes
+from hand_tf.serving.estimator import load_exported
 from tfrecords_tools import build, inspect
 from tfrecords_tools.dump import panoptic
 from tfrecords_tools.records import backgrounds
@@ -33,8 +35,7 @@ pytestmark = pytest.mark.skipif(not RIG.is_dir(), reason=f"no real recording in 
 def run(module, *arguments):
     """Runs a command in this process, which must end well."""
     os.chdir(ROOT)
-    command_line.reset(module.FLAGS)
-    assert command_line.old_run(module.main, module.FLAGS, [module.__name__, *map(str, arguments)]) == 0
+    assert command_line.run(module.main, [*map(str, arguments)]) == 0
 
 
 # --- the chain ------------------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ def predicted(runs, pictures, tmp_path_factory):
         pytest.skip("a SavedModel is TensorFlow's")
     folder = tmp_path_factory.mktemp("rig_predictions")
     with open(folder / "boxes.csv", "w", newline="") as file:
-        csv.writer(file).writerows([["file", *export.inputs.BOX_FIELDS], *([f, *box] for f, box in pictures.items())])
+        csv.writer(file).writerows([["file", *boxes.FIELDS], *([f, *box] for f, box in pictures.items())])
     run(export, f"--run={runs['pose_head'][0]}", f"--output={folder / 'model'}")
     calibration = [f"--intrinsics={RIG / 'calibration_two_view_rig.json'}", f"--camera={CAMERA}"]
     run(predict, f"--model={folder / 'model'}", f"--boxes={folder / 'boxes.csv'}", f"--output={folder}", *calibration)
@@ -223,18 +224,18 @@ def test_every_frame_has_a_pose_in_the_cameras_frame(predicted, pictures, camera
     assert found["pose_frame"] == "camera" and [hand["file"] for hand in found["predictions"]] == list(
         map(str, pictures)
     )
-    estimate = predict.load(model, predict.read_facts(model))
+    estimator = load_exported(model)
     for hand, (file, box) in zip(found["predictions"], pictures.items(), strict=True):
         pose = np.array(hand["pose_mm"])
         assert pose.shape == (21, 3) and np.isfinite(pose).all() and np.ptp(pose, axis=0).min() > 1
         np.testing.assert_allclose(pose[skeleton.ROOT], 0, atol=1e-2)
         # What the network says is in the frame of a camera that looks at the box: R_virtual^T leads back.
         image = cv2.imread(str(file))[..., ::-1]
-        crop, _ = predict.cut(image, box, 32, found["box_margin"], camera)
+        crop, _ = box_crops.cut(image, box, 32, found["box_margin"], camera)
         middle = np.array([[box[0] + (box[2] - 1) / 2, box[1] + (box[3] - 1) / 2]])
         turn = geometry.rotation_to_z([*geometry.undistort(middle, camera)[0], 1.0])
         assert np.abs(turn - np.eye(3)).max() > 0.01  # off the axis: forgetting it would show
-        np.testing.assert_allclose(pose, estimate(crop[None])[0] @ turn, atol=1e-2)
+        np.testing.assert_allclose(pose, estimator.estimate(crop[None])[0] @ turn, atol=1e-2)
 
 
 def test_joints_in_the_picture_lie_in_the_box(predicted, pictures):
