@@ -1,4 +1,4 @@
-"""What a crop shows, computed point by point: the yardstick for crops, records and augmentations."""
+"""What a crop shows, computed point by point, to compare crops, records and augmentations with."""
 
 import numpy as np
 

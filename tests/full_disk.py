@@ -1,4 +1,4 @@
-"""A disk that fills up while a file is written: some bytes arrive, then the kernel's error."""
+"""A disk that becomes full while a file is written: some bytes are stored, then the kernel reports an error."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ class _File(io.FileIO):
 
 
 def fill(patch, module, pattern, spared=0):
-    """Lets `module` find the disk full in every file whose name fits `pattern`, but for the first `spared` times."""
+    """Makes the disk full for files that `module` opens and whose name matches `pattern`, after the first `spared`."""
     count = 0
 
     def opened(path, mode="r", **options):

@@ -1,6 +1,6 @@
-"""Writes a small sequence folder in Panoptic's layout: coloured markers at the joints of two hands, a still scene.
+"""Writes a small sequence folder in Panoptic's layout: a still scene with coloured markers at the joints of two hands.
 
-The pictures come from `geometry.project`, so that whoever reads them can be asked where each joint is.
+The markers lie where `geometry.project` sees the joints, so that a reader of the pictures can be tested on them.
 """
 
 import csv
@@ -12,7 +12,7 @@ import numpy as np
 from hand_tf.core import geometry, skeleton
 
 WIDTH, HEIGHT, FPS = 480, 360, 25.0
-# Joints that carry a marker, each with a colour (RGB) that nothing else in the picture comes near.
+# {joint: RGB} of the joints with a marker; nothing else in a picture has a colour like these.
 MARKERS = {0: (255, 0, 0), 4: (0, 255, 0), 8: (0, 0, 255), 12: (255, 255, 0), 20: (255, 0, 255)}
 
 
@@ -25,8 +25,8 @@ def right_hand():
     return joints
 
 
-def turn(axis, degrees):
-    """A rotation [3, 3]."""
+def rotation_about(axis, degrees):
+    """The rotation [3, 3] about `axis` [3] by `degrees` times the length of the axis."""
     return cv2.Rodrigues(np.deg2rad(degrees) * np.asarray(axis, float))[0]
 
 
@@ -36,24 +36,22 @@ def cameras():
     for node, degrees in enumerate((-30.0, 0.0, 35.0)):
         K = np.array([[400.0 + 5 * node, 0, 236.0], [0, 402.0, 182.5], [0, 0, 1]])
         dist = np.array([-0.12, 0.05, 0.001, -0.002, 0.01])
-        R = turn([1, 0, 0], 6.0 * node) @ turn([0, 1, 0], degrees)
+        R = rotation_about([1, 0, 0], 6.0 * node) @ rotation_about([0, 1, 0], degrees)
         result.append(geometry.Camera(f"00_{node:02d}", WIDTH, HEIGHT, K, dist, R, np.array([10.0, -5 * node, 700.0])))
     return result
 
 
 def joints_at(frame, side):
-    """World joints [21, 3] mm of one hand at one frame. Right and left move differently; neither stays anywhere."""
+    """World joints [21, 3] mm of one hand at one frame. Both hands keep moving, each in its own way."""
     hand, centre = right_hand() - [0, 80, 0], np.array([130.0, 0, 0])
     if side == "left":
         hand, centre = hand @ skeleton.MIRROR, -centre
-    angle = (23.0 if side == "right" else -31.0) * frame
-    return (
-        hand @ turn([0.1, 0.2, 1.0], angle).T + centre + [6.0 * (frame % 3), 8.0 * (frame % 4) - 10, 5.0 * frame % 40]
-    )
+    rotation = rotation_about([0.1, 0.2, 1.0], (23.0 if side == "right" else -31.0) * frame)
+    return hand @ rotation.T + centre + [6.0 * (frame % 3), 8.0 * (frame % 4) - 10, 5.0 * frame % 40]
 
 
 def scene(camera):
-    """The empty scene [height, width, 3]: a smooth grey picture, another for each camera."""
+    """The empty scene [height, width, 3]: a smooth grey picture, different for each camera."""
     x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
     grey = 110 + 25 * np.sin(x / 37 + int(camera.name[-2:])) + 20 * np.cos(y / 29)
     return np.repeat(grey[..., None], 3, 2).astype(np.uint8)

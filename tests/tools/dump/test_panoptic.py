@@ -68,6 +68,9 @@ def test_wrong_calibrations_are_refused_with_one_line(tmp_path):
     tiny_dump.write_calibration(tmp_path / "twice", [entry, entry])
     with pytest.raises(ValueError, match="share one panel"):
         panoptic.read_cameras(tmp_path / "twice")
+    tiny_dump.write_calibration(tmp_path / "numbers", [entry, 3])
+    with pytest.raises(ValueError, match=r"calibration_numbers\.json: field cameras: a list of objects expected"):
+        panoptic.read_cameras(tmp_path / "numbers")
     path = tiny_dump.write_calibration(tmp_path / "cut", [entry])
     path.write_text(path.read_text()[:100])
     with pytest.raises(ValueError, match="not valid JSON"):
@@ -123,12 +126,13 @@ def test_unusable_hands_are_counted_with_the_first_offender(tmp_path):
     cut = tiny_dump.write_hands(tmp_path, 11, people())
     cut.write_text(cut.read_text()[:200])
     tiny_dump.write_hands(tmp_path, 12, people(averageScore="x"))
+    tiny_dump.write_hands(tmp_path, 14, people(averageScore=[10**400] * 21))
     tiny_dump.write_hands(tmp_path, 13, people())
     instants, occupied, skipped = read(tmp_path, lambda frame, person: None if person == 99 else "S0")
     assert [instant.frame for instant in instants] == [10, 13]
     assert 11 not in occupied and len(occupied[0]) == 1  # an unreliable hand still hides the background
     assert skipped.counts == dict.fromkeys(cases, 1) | {
-        "instants: malformed hand": 2,
+        "instants: malformed hand": 3,
         "files: hand file cut short or without people": 1,
         "instants: second person of one subject in a frame (subjects.csv tells them apart)": 1,
     }
@@ -166,6 +170,7 @@ def test_subjects_come_from_the_table_of_the_folder_or_its_parent(tmp_path):
     ("row", "message"),
     [
         (("pose1", "x", 9, 0, "S0"), "line 2: whole numbers"),
+        (("pose1", 0, 9), "line 2: whole numbers"),
         (("pose1", 0, 9, 0, "S 0"), "only letters"),
         (("other", 0, 9, 0, "S0"), "no row for sequence pose1"),
     ],
