@@ -130,7 +130,7 @@ class DomeSettings:
         if self.format == "videos":
             self._refuse(("ground_truth", "jpeg_quality"), "--format=images")
         if self.calibration:
-            self._refuse(("rig", "reach"), "a rig of the dome, not with --calibration")
+            self._refuse(("rig", "reach"), "the dome's own cameras, not with --calibration")
         _ = self.picture_size  # checks --image_size
 
     def _refuse(self, names, mode):

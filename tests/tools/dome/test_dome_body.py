@@ -27,8 +27,8 @@ def _arms(index, side, count=40):
     times = np.linspace(0, 50, count)
     moves = motion.motion(SEED, index, side, times)
     elbows = hand.elbow(people.traits(SEED, index), moves.angles, moves.R, moves.t)
-    turn = skeleton.MIRROR if side == "left" else np.eye(3)
-    return times, moves.heading, elbows @ turn, moves.t @ turn
+    mirror = skeleton.MIRROR if side == "left" else np.eye(3)
+    return times, moves.heading, elbows @ mirror, moves.t @ mirror
 
 
 def _instants(index, sides):
@@ -203,11 +203,11 @@ def test_moves_continuously(sides):
 @pytest.mark.parametrize(("seed", "index", "side"), [(3, 1, "right"), (0, 2, "left"), (1, 4, "right")])
 def test_nothing_whips(seed, index, side):
     person, times = body.make_person(seed, index), np.arange(0, 20, 1 / 30)
-    moves, turn = motion.motion(seed, index, side, times), skeleton.MIRROR if side == "left" else np.eye(3)
-    elbows = hand.elbow(people.traits(seed, index), moves.angles, moves.R, moves.t) @ turn
+    moves, mirror = motion.motion(seed, index, side, times), skeleton.MIRROR if side == "left" else np.eye(3)
+    elbows = hand.elbow(people.traits(seed, index), moves.angles, moves.R, moves.t) @ mirror
     places = []
     for k, time in enumerate(times):
-        arms = {side: (elbows[k], moves.t[k] @ turn)}
+        arms = {side: (elbows[k], moves.t[k] @ mirror)}
         places.append(body.pose(person, time, moves.heading[k], arms, FLOOR).vertices)
     speed = np.linalg.norm(np.diff(places, axis=0), axis=2) * 30 / 1000  # m/s
     assert speed.max() < 2.5

@@ -1,3 +1,5 @@
+"""The parametric hand: a closed surface, posing, anatomy, colours."""
+
 import numpy as np
 import pytest
 import scipy.sparse

@@ -1,3 +1,5 @@
+"""Contact between fingers, hand shapes, and the motion of hand and arm."""
+
 import numpy as np
 import pytest
 

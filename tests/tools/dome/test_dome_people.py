@@ -1,3 +1,5 @@
+"""The people of the dome have the published sizes, and each use of random numbers has its own key."""
+
 import ast
 import collections
 import pathlib

@@ -193,7 +193,7 @@ def make_tube(
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
     """A closed upper arm along +y, from elbow (0) to shoulder (1).
 
-    Returns its tube (see `body.Person`: fraction [v], end [v] mm, cross section [v, 2] mm), unit normals [v, 3],
+    Returns its tube (see `Person`: fraction [v], end [v] mm, cross section [v, 2] mm), unit normals [v, 3],
     triangles [m, 3] and colours [v, 3].
     """
     fraction = np.array([0, 0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1])
