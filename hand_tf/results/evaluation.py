@@ -62,22 +62,11 @@ def evaluate(
         results[rule] = measure(true, crops["predicted"], weights, names)
         results[rule]["reference"] = measure(true, np.broadcast_to(mean_pose, true.shape), weights, names)
 
-    seen = runs.subjects_seen(run, records.manifest.subjects)
-    tested = scenarios.parse_subjects(subjects, records.manifest.subjects)
+    asked = {"subjects": subjects, "max_crops": max_crops, "box_margin": box_margin}
     return {
         "run": run,
         "crops": len(chosen),
-        "data": {
-            "subjects": subjects,
-            "max_crops": max_crops,
-            "box_margin": box_margin,
-            "crop_size": records.manifest.crop_size,
-            "sequences": sorted({key.split("/")[0] for key, _ in chosen}),
-            "instants": len({key for key, _ in chosen}),
-            "schema_version": records.manifest.schema_version,
-            "index_sha256": records.manifest.index_sha256,
-            "also_trained_on": ", ".join(name for name in tested if name in seen),
-        },
+        "data": {**asked, **_describe_test(records, chosen, run, subjects)},
         **_versions_and_machine(),
         "results": results,
         "seconds": round(time.perf_counter() - started, 1),
@@ -177,6 +166,20 @@ def _mean(values, weights):
 
 
 # --- what is written and printed ------------------------------------------------------------------------------------
+
+
+def _describe_test(records, chosen, run, subjects):
+    """The crops that a run is tested on, and which of their subjects it was trained on."""
+    seen = runs.subjects_seen(run, records.manifest.subjects)
+    tested = scenarios.parse_subjects(subjects, records.manifest.subjects)
+    return {
+        "crop_size": records.manifest.crop_size,
+        "sequences": sorted({key.split("/")[0] for key, _ in chosen}),
+        "instants": len({key for key, _ in chosen}),
+        "schema_version": records.manifest.schema_version,
+        "index_sha256": records.manifest.index_sha256,
+        "also_trained_on": ", ".join(name for name in tested if name in seen),
+    }
 
 
 def _versions_and_machine():
