@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
+from hand_tf.core import video
 from hand_tf.core.images import read_image
 from hand_tf.serving.boxes import HandBox
 
@@ -73,20 +74,16 @@ def read_pictures(
 
 
 def _read_video(path, hands, stride, problems):
-    """Every `stride`-th frame, decoded in order."""
-    video, count = cv2.VideoCapture(str(path)), 0
-    promised = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    """Every `stride`-th frame, up to the first that is damaged."""
+    count = 0
     try:
-        while video.grab():
+        promised = video.num_frames(path)
+        for frame in video.read_frames(path, threads=os.cpu_count() or 1):
             if count % stride == 0:
-                decoded, image = video.retrieve()
-                if not decoded:
-                    break
-                yield InputPicture(path, count, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), hands)
+                yield InputPicture(path, count, cv2.cvtColor(frame.whole(), cv2.COLOR_BGR2RGB), hands)
             count += 1
-    finally:
-        video.release()
-    if count == 0:
-        problems.append(f"{path}: not a video that can be read; left out")
-    elif count < promised:
+    except ValueError as error:
+        problems.append(f"{error}; left out")
+        return
+    if count < promised:
         problems.append(f"{path}: only the first {count} of {promised} frames can be read")

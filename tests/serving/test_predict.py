@@ -196,6 +196,18 @@ def test_videos_frame_by_frame(model, tmp_path):
     assert overlays == ["00000000.jpg", "00000002.jpg", "00000004.jpg"]
 
 
+def test_a_damaged_video_is_read_up_to_the_damage(model, tmp_path, capsys):
+    path, random = tmp_path / "clip.mp4", np.random.default_rng(0)
+    tiny_dump.write_video(path, [random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(12)])
+    content = path.read_bytes()
+    start, length = len(content) // 2, len(content) // 5
+    path.write_bytes(content[:start] + bytes(length) + content[start + length :])
+    hands = predicted(model, tmp_path / "out", "--nooverlays", path)["predictions"]
+    assert 0 < len(hands) < 12 and [hand["frame"] for hand in hands] == list(range(len(hands)))
+    output = capsys.readouterr()
+    assert f"clip.mp4: only the first {len(hands)} of 12 frames can be read" in output.err and "1 warning" in output.out
+
+
 def test_panoptic_calibration_files_give_intrinsics(tmp_path):
     rig = tiny_dump.cameras()
     path = tiny_dump.write_calibration(tmp_path / "s", [tiny_dump.calibration_entry(camera) for camera in rig])
