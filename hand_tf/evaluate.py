@@ -31,7 +31,9 @@ class EvaluateSettings:
     run: str = setting("Workdir of a finished run that has a pose head.")
     subjects: str = setting("Subjects to test on; * for all.", "S9+S10")
     crop: str = setting("Crop rule, see above.", "both", choices=(*crops.CROP_RULES, "both"))
-    box_margin: float = setting("For box2d: side of the crop over the longer side of the joints' box.", 1.5, low=1)
+    box_margin: float = setting(
+        "For box2d: side of the crop over the longer side of the joints' box.", crops.BOX_MARGIN, low=1
+    )
     max_crops: int = setting("Number of crops to test on, always the same ones; 0: all.", 0, low=0)
     batch_size: int = setting("Crops per step; changes no number.", 64, low=1)
     output: str | None = setting("File to write, instead of WORKDIR/results.json.", None)

@@ -18,6 +18,8 @@ _PREFIX = r"[IWE]\d{4} [\d:.]+ +\d+ |\d{4}-\d\d-\d\d [\d:.]+: [IWE] "
 IGNORED = (
     r"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR",
     r"To enable the following instructions: ",
+    r"INFO: Created TensorFlow Lite XNNPACK delegate for CPU\.",
+    r"fully_quantize: \d+, inference_type: ",
     *(
         rf"(?:{_PREFIX}){message}"
         for message in (

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from hand_tf.core import records_folder, schema, skeleton
-from hand_tf.core.crops import CROP_RULES
+from hand_tf.core.crops import BOX_MARGIN, CROP_RULES
 from hand_tf.data import augmentation, batching
 
 
@@ -120,7 +120,7 @@ def evaluation(
     *,
     batch_size: int,
     crop: str = "joints3d",
-    box_margin: float = 1.5,
+    box_margin: float = BOX_MARGIN,
 ) -> tf.data.Dataset:
     """Every chosen crop once, in a fixed order, without augmentation; the last batch may be smaller.
 

@@ -16,6 +16,8 @@ NOISE = (
     "E0000 00:00:1795656163.987508    3665 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: Failed"
     " call to cuInit: UNKNOWN ERROR (303)",
     "I0000 00:00:1795655862.442479    2668 service.cc:161]   StreamExecutor [0]: Host, Default Version",
+    "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.",
+    "fully_quantize: 0, inference_type: 6, input_inference_type: FLOAT32, output_inference_type: FLOAT32",
 )
 ERRORS = (
     "E0000 00:00:1795656163.987508    3665 cuda_platform.cc:52] failed call to cuInit: CUDA_ERROR_NO_DEVICE (100)",
