@@ -74,7 +74,11 @@ def _say_what_runs(settings, labels, held_out, first_epoch):
     if held_out:
         learns += f", {len(held_out['pose'])} more to validate"
     epochs = f"epochs {first_epoch + 1} to {settings.epochs} of {settings.steps_per_epoch} steps"
-    print(f"{settings.regime}: {learns}; {epochs}; on {devices}", flush=True)
+    earlier = [name for name in REGIMES[settings.regime].parts if networks.comes_from_earlier(settings, name)]
+    fresh = [name for name in REGIMES[settings.regime].parts if name not in earlier]
+    print(f"{settings.regime}: {learns}; {epochs}; on {devices}")
+    if settings.init_from:
+        print(f"{' and '.join(earlier)} from {settings.init_from}; from scratch: {', '.join(fresh) or 'nothing'}")
 
 
 @functools.cache  # one per process: several would crash in their collectives

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from hand_tf import train
-from hand_tf.core import atomic, command_line, records_folder
-from hand_tf.nets import resnet
-from hand_tf.training import callbacks, trainer
+from hand_tf.core import atomic, command_line, records_folder, run_folder
+from hand_tf.nets import metrics, resnet
+from hand_tf.training import callbacks, streams, trainer, validation
+from hand_tf.training.settings import TrainingSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -52,6 +53,22 @@ def test_pretraining_leaves_parts_history_pictures_and_a_probe(pretrained):
     assert (facts["regime"], facts["steps"], facts["labels"]) == ("pretrain", 6, 0)
 
 
+def test_training_learns(records, tmp_path):
+    """On hands of people in training but instants held out, far better than always answering with the mean pose."""
+    flags = ["--flagfile=supervised", "--scenario=S0..S4:all", "--validation_share=0.2", "--batch_size=32"]
+    flags += ["--encoder_width=8", "--stem=small", "--num_points=32", "--appearance_size=4", "--head_width=64"]
+    flags += ["--head_dropout=0", "--epochs=2", "--steps_per_epoch=60", "--learning_rate=5e-3", "--warmup_steps=10"]
+    flags += ["--label_colour_strength=0", "--scale_jitter=1,1", "--centre_jitter=0"]
+    assert command_line.run(train.main, [*flags, f"--data_dir={records}", f"--workdir={tmp_path}"]) == 0
+    opened = records_folder.open_records(records)
+    settings = command_line.parse(TrainingSettings, [f"--flagfile={tmp_path / 'flags.txt'}"])
+    labels, held_out = streams.load_labels(settings, opened)
+    mean_pose = np.broadcast_to(labels["pose"].mean(0), held_out["pose"].shape)
+    chance = float(np.mean(metrics.n_mpjpe(held_out["pose"], mean_pose, held_out["pose_weight"])))
+    error = callbacks.read_history(tmp_path / "history.csv")[-1]["val_n_mpjpe"]
+    assert error < 0.6 * chance, (error, chance)
+
+
 def test_a_frozen_encoder_does_not_move(records, pretrained, tmp_path):
     assert run(records, tmp_path / "run", "pose_head", "--scenario=S0:12", f"--init_from={pretrained}") == 0
     for before, after in zip(weights(pretrained, "encoder"), weights(tmp_path / "run", "encoder"), strict=True):
@@ -62,13 +79,49 @@ def test_a_frozen_encoder_does_not_move(records, pretrained, tmp_path):
 
 
 @pytest.mark.parametrize("regime", ["supervised", "finetune", "finetune_joint", "semi_supervised"])
-def test_every_regime_runs(regime, records, pretrained, tmp_path):
+def test_every_regime_runs_and_shows_errors_in_mm(regime, records, pretrained, tmp_path):
     start = [f"--init_from={pretrained}"] if regime.startswith("finetune") else []
-    assert run(records, tmp_path / "run", regime, "--scenario=S0+S1:8", *start) == 0
+    flags = ["--scenario=S0+S1:8", "--validation_share=0.3", *start]
+    assert run(records, tmp_path / "run", regime, *flags) == 0
     assert (tmp_path / "run" / "pose_head.keras").is_file()
+    for row in callbacks.read_history(tmp_path / "run" / "history.csv"):
+        for batch, held_out in (("mpjpe", "val_mpjpe"), ("n_mpjpe", "val_n_mpjpe")):
+            assert 5 < row[batch] < 500 and 5 < row[held_out] < 500
+        assert row["n_mpjpe"] <= row["mpjpe"]  # N-MPJPE has a scale to choose
+        assert not [name for name in row if name.startswith("pose_") and name != "pose_loss"]
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert summary["labels"] == 8 and summary["validation_labels"] > 0
     if start:
         pairs = zip(weights(pretrained, "encoder"), weights(tmp_path / "run", "encoder"), strict=True)
         assert any(not np.array_equal(a, b) for a, b in pairs)
+
+
+def test_the_best_epoch_is_kept_and_training_stops_after_it(records, tmp_path, monkeypatch, capsys):
+    """Also where the run is killed between its last epoch and its end."""
+    errors, kept = iter([50.0, 40.0, 41.0, 42.0]), {}
+    flags = ["supervised", "--scenario=S0+S1:8", "--validation_share=0.3", "--epochs=9"]
+    flags += ["--keep=best", "--early_stopping=2"]
+
+    def measure(estimator, samples):
+        error = next(errors)
+        kept[error] = [np.asarray(variable) for variable in estimator.get_layer("encoder").weights]
+        return {"val_mpjpe": error + 1, "val_n_mpjpe": error}
+
+    def die(*_):
+        raise Killed
+
+    monkeypatch.setattr(validation, "measure", measure)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(run_folder, "finish", die)
+        run(records, tmp_path / "run", *flags)
+    assert "no lower val_n_mpjpe for 2 epochs" in capsys.readouterr().out
+    assert run(records, tmp_path / "run", *flags) == 0  # trains no more: `errors` has no further value
+    assert [row["epoch"] for row in callbacks.read_history(tmp_path / "run" / "history.csv")] == [1, 2, 3, 4]
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (summary["kept_epoch"], summary["steps"]) == (2, 12)
+    for found, best in zip(weights(tmp_path / "run", "encoder"), kept[40.0], strict=True):
+        np.testing.assert_array_equal(found, best)
+    assert any(not np.array_equal(a, b) for a, b in zip(kept[40.0], kept[42.0], strict=True))
 
 
 class Killed(BaseException):
