@@ -1,21 +1,22 @@
 #!/bin/sh
-# The main job on the synthetic dome, from a camera dump to a report and an exported estimator. Run by `make demo`.
+# The whole path on the synthetic dome, from a camera dump to a report and an exported estimator. `make demo` runs it.
 #     sh benchmarks/demo.sh FOLDER
-# A step that has finished is kept, so running it again continues. $PYTHON may name the interpreter.
+# Finished steps are kept, so running it again continues. $PYTHON may name the interpreter.
 set -eu
 OUT=${1:?usage: demo.sh FOLDER}
 PYTHON=${PYTHON:-python}
+HERE=$(dirname "$0")
 say() { printf '\n--- %s\n' "$*"; }
 
-say "1/6 The dome: 11 people, 8 cameras, 1320 instants, written like a camera dump"
+say "1/6 The dome: 11 people, 8 cameras, 1320 instants, written as a camera dump"
 $PYTHON -m tfrecords_tools.dome --output="$OUT/dump" --frames=120 --fps=3 --image_size=192
 
-say "2/6 Dump to records: virtual-camera crops of 64 px and empty backgrounds"
+say "2/6 From the dump to records: virtual-camera crops of 64 px and empty backgrounds"
 $PYTHON -m tfrecords_tools.build --input="$OUT/dump" --output="$OUT/records" --crop_size=64 --fps=3
 $PYTHON -m tfrecords_tools.inspect "$OUT/records" --output="$OUT/records.png"
 
-say "3/6 Pre-training on novel views without labels, then regimes at two label counts, measured on unseen people"
-$PYTHON -m hand_tf.study --data_dir="$OUT/records" --output="$OUT/runs" --sizes=flags/demo.flags --noreport --grid="
+say "3/6 Pre-training on novel views without labels, then regimes with few and more labels, tested on unseen people"
+$PYTHON -m hand_tf.study --data_dir="$OUT/records" --output="$OUT/runs" --sizes=demo --noreport --grid="
     pretrain_aug;
     S0:64 = supervised, pose_head, finetune, semi_supervised;
     S0..S4:640 = supervised, pose_head, finetune"
@@ -23,8 +24,8 @@ $PYTHON -m hand_tf.study --data_dir="$OUT/records" --output="$OUT/runs" --sizes=
 say "4/6 Export of the fine-tuned estimator as a SavedModel"
 $PYTHON -m hand_tf.export --overwrite --run="$OUT/runs/finetune-S0..S4_640-seed0" --output="$OUT/model"
 
-say "5/6 Prediction on pictures of people nobody trained on"
-$PYTHON -m benchmarks.dome_boxes --dump="$OUT/dump/dome_pose3" --output="$OUT/boxes.csv"
+say "5/6 Prediction on pictures of people that nothing was trained on"
+$PYTHON "$HERE/dome_boxes.py" --dump="$OUT/dump/dome_pose3" --output="$OUT/boxes.csv"
 $PYTHON -m hand_tf.predict --model="$OUT/model" --boxes="$OUT/boxes.csv" --output="$OUT/predictions" --overwrite
 
 say "6/6 Results"

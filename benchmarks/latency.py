@@ -1,56 +1,43 @@
-"""How fast an exported network answers, beside MediaPipe's hand landmark models, and what 8 bits cost.
+"""How fast exported networks are, beside MediaPipe's hand landmark models, and what 8-bit integers cost.
 
     python -m benchmarks.latency --mediapipe=WHEEL --output=docs/latency.jsonl
     python -m benchmarks.latency --runs=RUN1,RUN2 --data_dir=RECORDS --mediapipe=WHEEL
 
-Without --runs the networks are new ones, --networks at the full size of crops and heads: what they predict is noise,
-how long they take is not. With --runs the runs are exported, and every format is also scored on --subjects of
---data_dir.
+Without --runs, the networks of --networks are new ones, with crops and heads of full size: what they predict is noise,
+but their speed is that of trained ones. With --runs, the runs are exported, and each format is also scored on
+--subjects of --data_dir.
 
     latency       one image on one thread, ms: median and 90th percentile
-    throughput    images per second on all cores: LiteRT with one interpreter a core, the SavedModel in batches
-    N-MPJPE       mm, of the crops as they were built
+    throughput    images per second on all cores: LiteRT with one interpreter per core, the SavedModel in batches
+    N-MPJPE       mm, on the crops as they were built
 
-All models are loaded side by side, each in a process of its own, and take turns round by round. Ratios are medians of
-the ratios within a round. MediaPipe's models come out of the last of its wheels that hold them,
+Each model is loaded in a process of its own, and all take turns, round by round. Ratios are medians of the ratios
+within a round. MediaPipe's models come from the last of its wheels that contains them:
 
     pip download --no-deps mediapipe==0.10.9
 
-which is not installed: they run on the same LiteRT runtime as ours, at their own 224 px and without their tracking.
+The wheel is not installed. Its models run on the same LiteRT runtime as ours, at their own 224 px and without their
+tracking.
 """
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import pathlib
 import statistics
-import sys
 import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from absl import flags
 
-from benchmarks import results
+from benchmarks import measurements
 from hand_tf.core import command_line, records_folder
-from hand_tf.serving import litert
-
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("runs", [], "Workdirs of finished runs with a pose head; default: new networks.", flag_values=FLAGS)
-flags.DEFINE_string("mediapipe", None, "A wheel of MediaPipe, or a folder with its models.", flag_values=FLAGS)
-flags.DEFINE_string("data_dir", None, "Records that the runs learnt from.", flag_values=FLAGS)
-flags.DEFINE_string("subjects", "S9+S10", "Subjects to score the runs on.", flag_values=FLAGS)
-flags.DEFINE_integer("max_crops", 1000, "Crops to score on; 0: all.", lower_bound=0, flag_values=FLAGS)
-flags.DEFINE_list(
-    "networks", ["resnet18:64", "resnet18:32", "mobile:64"], "New networks, ENCODER:WIDTH.", flag_values=FLAGS
-)
-flags.DEFINE_integer("image_size", 128, "Crop size of new networks, px.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 15, "Rounds.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("repeats", 10, "Images of a round, one by one.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_float("seconds", 0.25, "Seconds of a round's throughput.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
+from hand_tf.core.command_line import setting
+from hand_tf.serving import litert, model_files
 
 FORMATS = ("savedmodel", "litert", "litert_int8")
 MEDIAPIPE = ("hand_landmark_full", "hand_landmark_lite")
@@ -58,65 +45,90 @@ GET_MEDIAPIPE = "pip download --no-deps mediapipe==0.10.9"
 BATCH = 32
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatencySettings:
+    """The flags of this command."""
+
+    runs: tuple[str, ...] = setting("Folders of finished runs with a pose head. Default: new networks.", ())
+    mediapipe: str | None = setting("A wheel of MediaPipe, or a folder with its models.", None)
+    data_dir: str | None = setting("Records that the runs learned from.", None)
+    subjects: str = setting("Subjects to score the runs on.", "S9+S10")
+    max_crops: int = setting("Crops to score on; 0: all.", 1000, low=0)
+    networks: tuple[str, ...] = setting(
+        "New networks, ENCODER:WIDTH each.", ("resnet18:64", "resnet18:32", "mobile:64")
+    )
+    image_size: int = setting("Crop size of new networks, px.", 128, low=32)
+    rounds: int = setting("Rounds in which the models take turns.", 15, low=1)
+    repeats: int = setting("Images per round, one by one.", 10, low=1)
+    seconds: float = setting("Seconds per round to measure throughput.", 0.25, above=0)
+    output: str | None = setting("JSON-lines file to append to.", None)
+
+    def __post_init__(self):
+        command_line.check(self)
+        if self.runs and not self.data_dir:
+            raise command_line.SettingError(
+                "--runs: expected --data_dir too; integer models are calibrated on crops that the runs learned from"
+            )
+        for network in self.networks:
+            if not network.partition(":")[2].isdecimal():
+                raise command_line.SettingError(f"--networks={network}: expected ENCODER:WIDTH, such as resnet18:64")
+        names = [pathlib.Path(run).name for run in self.runs]
+        if len(set(names)) < len(names) or any(" " in name for name in names):
+            raise command_line.SettingError(f"--runs={','.join(self.runs)}: expected different folder names, no blanks")
+
+
 # --- models ---------------------------------------------------------------------------------------------------------
 
 
-def new_networks(folder):
-    """{name: {format: path}}: freshly initialised networks, exported below `folder`."""
-    from hand_tf import export
+def new_networks(settings: LatencySettings, folder: pathlib.Path) -> dict[str, dict[str, pathlib.Path]]:
+    """Freshly initialised networks, exported below `folder`: {network: {format: path}}."""
     from hand_tf.nets import models
+    from hand_tf.serving import calibration, export_model
 
-    exported = {}
-    for network in FLAGS.networks:
+    exported, size = {}, settings.image_size
+    noise = np.random.default_rng(0).integers(0, 256, (2, 8, size, size, 3), np.uint8)
+    crops = calibration.CalibrationCrops(*noise, "noise")
+    for network in settings.networks:
         backbone, _, width = network.partition(":")
-        if not width.isdecimal():
-            raise ValueError(f"--networks={network}: expected ENCODER:WIDTH, such as resnet18:64")
-        encoder = models.encoder(FLAGS.image_size, backbone=backbone, width=int(width))
+        encoder = models.encoder(size, backbone=backbone, width=int(width))
         model = models.pose_estimator(encoder, models.pose_head())
-        paths = {name: folder / network / name for name in FORMATS}
-        noise = np.random.default_rng(0).integers(0, 256, (2, 8, FLAGS.image_size, FLAGS.image_size, 3), np.uint8)
-        content = export.facts(model, {}, 1.5)
         (folder / network).mkdir()
-        export.write(paths["savedmodel"], model, content)
-        export.write_litert(paths["litert"], model, content)
-        export.write_litert(paths["litert_int8"], model, content, (*noise, "noise"))
-        exported[network] = paths
+        exported[network] = {kind: folder / network / kind for kind in FORMATS}
+        for kind, path in exported[network].items():
+            export_model.export_model(model, path, model_files.describe_model(size, 1.5, {}), kind, crops)
     return exported
 
 
-def exported_runs(folder):
-    """{name: {format: path}}: the runs of --runs, exported below `folder` by the command."""
+def exported_runs(settings: LatencySettings, folder: pathlib.Path) -> dict[str, dict[str, pathlib.Path]]:
+    """The runs, exported below `folder` by the command: {name: {format: path}}."""
     from hand_tf import export
 
     exported = {}
-    for run in FLAGS.runs:
+    for run in settings.runs:
         name = pathlib.Path(run).name
-        if name in exported or " " in name:
-            raise ValueError(f"--runs={run}: folder names must differ and hold no blanks")
         exported[name] = {kind: folder / name / kind for kind in FORMATS}
         for kind, path in exported[name].items():
-            command_line.reset(export.FLAGS)
-            arguments = [f"--run={run}", f"--output={path}", f"--format={kind}", f"--data_dir={FLAGS.data_dir}"]
-            if command_line.old_run(export.main, export.FLAGS, ["export", *arguments]):
+            arguments = [f"--run={run}", f"--output={path}", f"--format={kind}", f"--data_dir={settings.data_dir}"]
+            if command_line.run(export.main, arguments):
                 raise ValueError(f"{run}: cannot be exported as {kind}")
     return exported
 
 
-def mediapipe_models(folder):
-    """{name: path} of MediaPipe's models that are found in --mediapipe."""
-    if not FLAGS.mediapipe:
+def mediapipe_models(source: str | None, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Paths of MediaPipe's models by name; those in a wheel are extracted into `folder`."""
+    if not source:
         print(f"MediaPipe is left out; {GET_MEDIAPIPE} and pass the file as --mediapipe")
         return {}
-    source = pathlib.Path(FLAGS.mediapipe)
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as wheel:
+    searched = pathlib.Path(source)
+    if zipfile.is_zipfile(searched):
+        with zipfile.ZipFile(searched) as wheel:
             wanted = [name for name in wheel.namelist() if pathlib.Path(name).stem in MEDIAPIPE]
             wheel.extractall(folder, wanted)
-        source = folder
-    found = {path.stem: path for path in source.rglob("*.tflite") if path.stem in MEDIAPIPE}
-    if len(found) < len(MEDIAPIPE):
-        raise ValueError(f"--mediapipe={FLAGS.mediapipe}: expected {' and '.join(MEDIAPIPE)}, found {sorted(found)}")
-    return found
+        searched = folder
+    paths = {path.stem: path for path in searched.rglob("*.tflite") if path.stem in MEDIAPIPE}
+    if len(paths) < len(MEDIAPIPE):
+        raise ValueError(f"--mediapipe={source}: expected {' and '.join(MEDIAPIPE)}, found {sorted(paths)}")
+    return paths
 
 
 # --- a process that answers -----------------------------------------------------------------------------------------
@@ -141,22 +153,20 @@ def _litert_calls(path, count):
 
 
 def _saved_model_call(path, threads, batch):
-    """A function that runs a batch through a SavedModel on so many threads."""
+    """A function that runs a batch through a SavedModel on `threads` threads."""
     import tensorflow as tf
-
-    from hand_tf import predict
 
     tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
-    size = predict.read_facts(path)["image_size"]
+    size = model_files.read_description(path)["image_size"]
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8))
     return lambda: signature(image=images)["pose"].numpy()
 
 
 def _rate(calls, images, seconds):
-    """Images per second of `calls`, each in a thread of its own; one call is so many `images`."""
+    """Images per second of `calls`, each in a thread of its own; each call handles `images` images."""
     start, counts = time.perf_counter(), [0] * len(calls)
 
     def work(position):
@@ -181,23 +191,27 @@ def _milliseconds(call, repeats):
     return times
 
 
-def serve(connection, path, one_thread):
-    """Answers numbers of repeats with latencies (ms), or numbers of seconds with images per second, until None."""
+def serve(connection, path: pathlib.Path, one_thread: bool) -> None:
+    """Answers requests until it receives None.
+
+    With one thread, a request is a number of repeats and the answer their latencies (ms). Otherwise it is a number of
+    seconds, and the answer the images per second.
+    """
     threads, batch = (1, 1) if one_thread else (os.cpu_count(), BATCH)
     if (path / "saved_model.pb").is_file():
         calls = [_saved_model_call(path, threads, batch)]
     else:
-        calls, batch = _litert_calls(path / litert.FILE if path.is_dir() else path, threads), 1
+        calls, batch = _litert_calls(path / model_files.LITERT if path.is_dir() else path, threads), 1
     for call in calls:
         _milliseconds(call, 5)
     connection.send(None)
-    while (asked := connection.recv()) is not None:
-        connection.send(_milliseconds(calls[0], asked) if one_thread else _rate(calls, batch, asked))
+    for request in iter(connection.recv, None):
+        connection.send(_milliseconds(calls[0], request) if one_thread else _rate(calls, batch, request))
 
 
 @contextlib.contextmanager
-def servers(paths, one_thread):
-    """{name: function that asks its process} for {name: path}."""
+def servers(paths: dict[str, pathlib.Path], one_thread: bool) -> Iterator[dict[str, Callable]]:
+    """Starts a process for each model; yields functions that send it a request and return the answer."""
     context, running = multiprocessing.get_context("spawn"), {}
     for name, path in paths.items():
         ours, theirs = context.Pipe()
@@ -222,49 +236,50 @@ def servers(paths, one_thread):
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
-def take_turns(paths):
+def take_turns(paths: dict[str, pathlib.Path], settings: LatencySettings) -> tuple[dict, dict]:
     """Latencies {name: [round] of [repeat] ms} and throughputs {name: [round] images per second}."""
     latencies, rates = {name: [] for name in paths}, {name: [] for name in paths}
     with servers(paths, one_thread=True) as ask:
-        for _ in range(FLAGS.rounds):
+        for _ in range(settings.rounds):
             for name in paths:
-                latencies[name].append(ask[name](FLAGS.repeats))
+                latencies[name].append(ask[name](settings.repeats))
     with servers(paths, one_thread=False) as ask:
-        for _ in range(FLAGS.rounds):
+        for _ in range(settings.rounds):
             for name in paths:
-                rates[name].append(ask[name](FLAGS.seconds))
+                rates[name].append(ask[name](settings.seconds))
     return latencies, rates
 
 
-def score(paths):
-    """N-MPJPE in mm, {format: value}, of the formats of one run on the test crops."""
-    from hand_tf import evaluate, predict
-    from hand_tf.data import labelled_crops, scenarios
+def score(paths: dict[str, pathlib.Path], settings: LatencySettings) -> dict[str, float]:
+    """N-MPJPE in mm of each format of one run on the test crops."""
+    from hand_tf.data import labelled_crops
+    from hand_tf.results import evaluation
+    from hand_tf.serving import estimator
 
-    data = records_folder.load_manifest(FLAGS.data_dir)
-    index = records_folder.read_index(FLAGS.data_dir)
-    chosen = scenarios.choose_labels(f"{FLAGS.subjects}:all", index, data.subjects)
-    chosen = chosen[: FLAGS.max_crops] if FLAGS.max_crops else chosen
-    batches = labelled_crops.evaluation(FLAGS.data_dir, data, chosen, index, batch_size=BATCH).as_numpy_iterator()
-    estimators = {kind: predict.load(path, predict.read_facts(path)) for kind, path in paths.items()}
-    found, truth = {kind: [] for kind in paths}, []
-    for batch in batches:
+    records = records_folder.open_records(settings.data_dir)
+    chosen = evaluation.choose_crops(records, settings.subjects, settings.max_crops)
+    estimators = {kind: estimator.load_exported(path) for kind, path in paths.items()}
+    poses, truth = {kind: [] for kind in paths}, []
+    for batch in labelled_crops.evaluation(records, chosen, batch_size=BATCH).as_numpy_iterator():
         truth.append(batch)
-        for kind, estimate in estimators.items():
-            found[kind].append(estimate(batch["source"]))
+        for kind, each in estimators.items():
+            poses[kind].append(each.estimate(batch["source"]))
     pose, weight, subject = (np.concatenate([b[n] for b in truth]) for n in ("pose", "pose_weight", "subject"))
-    numbers = {k: evaluate.measure(pose, np.concatenate(p), weight, subject.astype(str)) for k, p in found.items()}
-    return {kind: round(number["n_mpjpe"], 2) for kind, number in numbers.items()}
+    scores = {}
+    for kind, parts in poses.items():
+        numbers = evaluation.measure(pose, np.concatenate(parts), weight, subject.astype(str))
+        scores[kind] = round(numbers["n_mpjpe"], 2)
+    return scores
 
 
-def ratio(latencies, name, other):
+def ratio(latencies: dict[str, list], name: str, other: str) -> float:
     """The median over rounds of the ratio of the rounds' median latencies."""
     pairs = zip(latencies[name], latencies[other], strict=True)
     return round(statistics.median(statistics.median(a) / statistics.median(b) for a, b in pairs), 3)
 
 
-def tabulate(networks, latencies, rates, scores):
-    """Rows for the table and the file, one a model."""
+def tabulate(latencies: dict, rates: dict, scores: dict) -> list[dict]:
+    """Rows for the table and the file, one per model; `scores` {network: {format: mm}} has all networks of ours."""
     rows = []
     for name in latencies:
         network, _, kind = name.partition(" ")
@@ -273,9 +288,9 @@ def tabulate(networks, latencies, rates, scores):
         row["ms_p90"] = round(float(np.quantile(every, 0.9)), 2)
         row["images_per_second"] = round(statistics.median(rates[name]), 1)
         row |= {f"/ {peer}": ratio(latencies, name, peer) for peer in MEDIAPIPE if peer in latencies}
-        if network in networks:
+        if network in scores:
             row["/ litert"] = ratio(latencies, name, f"{network} litert")
-            row["n_mpjpe"] = scores.get(network, {}).get(kind)
+            row["n_mpjpe"] = scores[network].get(kind)
         rows.append(row)
     return rows
 
@@ -288,29 +303,25 @@ def _print(rows):
         print(f"{shown[0]:<36}{shown[1]:<13}" + "".join(f"{value:>10}" for value in shown[2:]))
 
 
-def main(_):
+def main(settings: LatencySettings) -> None:
     """Prints the table and the headline."""
-    if FLAGS.runs and not FLAGS.data_dir:
-        raise ValueError("--runs needs --data_dir: integers are calibrated on crops that the runs learnt from")
-    from hand_tf import predict
-
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        peers = mediapipe_models(folder)
-        networks = exported_runs(folder) if FLAGS.runs else new_networks(folder)
-        scores = {name: score(paths) for name, paths in networks.items()} if FLAGS.runs else {}
+        peers = mediapipe_models(settings.mediapipe, folder)
+        networks = exported_runs(settings, folder) if settings.runs else new_networks(settings, folder)
+        scores = {name: score(paths, settings) if settings.runs else {} for name, paths in networks.items()}
         ours = {f"{name} {kind}": path for name, paths in networks.items() for kind, path in paths.items()}
-        size = predict.read_facts(next(iter(ours.values())))["image_size"]
-        latencies, rates = take_turns(ours | peers)
-    rows = tabulate(networks, latencies, rates, scores)
+        size = model_files.read_description(next(iter(ours.values())))["image_size"]
+        latencies, rates = take_turns(ours | peers, settings)
+    rows = tabulate(latencies, rates, scores)
     _print(rows)
     keys = ("/ litert", *(f"/ {peer}" for peer in MEDIAPIPE), "n_mpjpe")
     headline = {"image_size": size, "ratios_of_latency": {}}
     for row in rows:
         kept = {key: row[key] for key in keys if row.get(key) is not None}
         headline["ratios_of_latency"][f"{row['network']} {row['format']}"] = kept
-    results.publish(headline, rows, FLAGS.output)
+    measurements.publish(headline, rows, settings.output)
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.old_run(main, FLAGS))
+    command_line.execute(main)

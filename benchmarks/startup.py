@@ -2,10 +2,11 @@
 
     python -m benchmarks.startup --output=docs/startup.jsonl --data_dir=RECORDS
 
-`--help` of every command, medians of whole processes on a warm disk; then, with --data_dir, the seconds from the start
-of the process to the end of the first training step of the demo's pre-training, and where they go.
+Times `--help` of each command: whole processes, with everything in the disk cache, medians over the rounds. With
+--data_dir it also times the demo's pre-training from the start of the process to the end of the first step, by stage.
 """
 
+import dataclasses
 import json
 import os
 import statistics
@@ -14,115 +15,81 @@ import sys
 import tempfile
 import time
 
-from absl import flags
-
-from benchmarks import results
+from benchmarks import measurements
 from hand_tf.core import command_line
-
-FLAGS = flags.FlagValues()
-flags.DEFINE_integer("rounds", 7, "Rounds of every --help.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_string("data_dir", None, "Records; without them no training is started.", flag_values=FLAGS)
-flags.DEFINE_integer("trainings", 3, "Trainings that are started.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
+from hand_tf.core.command_line import setting
 
 COMMANDS = (
-    *(f"hand_tf.{name}" for name in ("train", "evaluate", "export", "predict", "report")),
+    *(f"hand_tf.{name}" for name in ("train", "evaluate", "study", "report", "export", "predict")),
     *(f"tfrecords_tools.{name}" for name in ("build", "dome", "inspect")),
 )
-TRAINING = [
-    "--flagfile=flags/pretrain.flags",
-    "--flagfile=flags/demo.flags",
-    "--flagfile=flags/demo.pretrain_aug.flags",
-]
-# A training that says when it comes past what, and ends after its first step.
-STAGES = """
-import json, os, sys, time
-began = float(sys.argv[1])
-stages = []
-
-def passed(name):
-    stages.append((name, time.time() - began, time.process_time()))
-
-passed("Python")
-from hand_tf import command, train, trainer
-passed("TensorFlow, Keras")
-
-def timed(module, name, label):
-    function = getattr(module, name)
-    def wrapped(*arguments, **keywords):
-        result = function(*arguments, **keywords)
-        passed(label)
-        return result
-    setattr(module, name, wrapped)
-
-timed(trainer, "_parts", "records, networks")
-timed(trainer, "_probe", "pose probe: crops, references")
-timed(trainer, "_batches", "input pipeline")
-
-class First(trainer.keras.callbacks.Callback):
-    def on_train_begin(self, logs=None):
-        passed("first batch: buffers, shapes")
-    def on_train_batch_end(self, batch, logs=None):
-        passed("first step: tracing")
-        print(json.dumps(stages), flush=True)
-        os._exit(0)
-
-callbacks = trainer._callbacks
-trainer._callbacks = lambda *arguments: [First(), *callbacks(*arguments)]
-command_line.old_run(train.main, train.FLAGS, ["train", *sys.argv[2:]])
-"""
+TRAINING = ("--flagfile=pretrain", "--flagfile=demo", "--flagfile=demo.pretrain_aug")
 
 
-def help_seconds(name):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartupSettings:
+    """The flags of this command."""
+
+    rounds: int = setting("Rounds of each --help.", 7, low=1)
+    data_dir: str | None = setting("Folder of records. Without it, no training is started.", None)
+    trainings: int = setting("Number of trainings that are started.", 3, low=1)
+    output: str | None = setting("JSON-lines file to append to.", None)
+
+    def __post_init__(self):
+        command_line.check(self)
+
+
+def help_seconds(name: str) -> float:
     """Seconds of one `--help`."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", name, "--help"], stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - start
 
 
-def first_step(records):
-    """[(stage, seconds since the process was started, CPU seconds)] of a training up to its first step."""
+def first_step(records: str) -> list[tuple[str, float, float]]:
+    """(stage, seconds since the process was started, CPU seconds) of a training up to its first step."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [*TRAINING, f"--data_dir={records}", f"--workdir={folder}/run"]
-        program = [sys.executable, "-c", STAGES, str(time.time()), *arguments]
-        done = subprocess.run(program, capture_output=True, text=True, check=True)
-    if not done.stdout.startswith("[") and "\n[" not in done.stdout:
-        raise ValueError(f"the training did not begin: {done.stderr.splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+        program = [sys.executable, "-m", "benchmarks.first_step", str(time.time()), *arguments]
+        done = subprocess.run(program, capture_output=True, text=True, check=False)
+    last = done.stdout.splitlines()[-1:]
+    if done.returncode or not last or not last[0].startswith("["):
+        raise ValueError(f"the training did not begin: {done.stderr.strip()[-300:]}")
+    return json.loads(last[0])
 
 
-def _training_rows(records, rounds):
-    """Rows (stage, seconds, CPU seconds) and the seconds to the first step, medians over `rounds`."""
-    found = [first_step(records) for _ in range(rounds)]
-    rows, names = [], [stage[0] for stage in found[0]]
+def training_rows(records: str, rounds: int) -> tuple[list[dict], float, float]:
+    """Rows (stage, seconds, CPU seconds), and both times to the end of the first step; medians over `rounds`."""
+    runs = [first_step(records) for _ in range(rounds)]
+    rows, names = [], [stage[0] for stage in runs[0]]
     for i, name in enumerate(names):
-        spent = [[stages[i][n] - (stages[i - 1][n] if i else 0.0) for stages in found] for n in (1, 2)]
+        spent = [[stages[i][n] - (stages[i - 1][n] if i else 0.0) for stages in runs] for n in (1, 2)]
         seconds, cpu = (round(statistics.median(times), 2) for times in spent)
         rows.append({"stage": name, "seconds": seconds, "cpu_seconds": cpu})
-    return rows, *(round(statistics.median(stages[-1][n] for stages in found), 2) for n in (1, 2))
+    return rows, *(round(statistics.median(stages[-1][n] for stages in runs), 2) for n in (1, 2))
 
 
-def main(_):
+def main(settings: StartupSettings) -> None:
     """Prints the tables and the headline."""
     for name in COMMANDS:
-        help_seconds(name)  # warms the disk
-    seconds = {name: [] for name in COMMANDS}
-    for _ in range(FLAGS.rounds):
-        for name, times in seconds.items():
-            times.append(help_seconds(name))
-    middle = {name: round(statistics.median(times), 3) for name, times in seconds.items()}
-    for name, value in middle.items():
+        help_seconds(name)  # fills the disk cache
+    times = {name: [] for name in COMMANDS}
+    for _ in range(settings.rounds):
+        for name, each in times.items():
+            each.append(help_seconds(name))
+    medians = {name: round(statistics.median(each), 3) for name, each in times.items()}
+    for name, value in medians.items():
         print(f"{name + ' --help':<40}{value:>8.2f} s")
-    headline, rows = {"help_seconds": middle, "slowest_help": max(middle.values()), "cpus": os.cpu_count()}, []
-    if FLAGS.data_dir:
-        rows, seconds, cpu = _training_rows(FLAGS.data_dir, FLAGS.trainings)
+    headline, rows = {"help_seconds": medians, "slowest_help": max(medians.values()), "cpus": os.cpu_count()}, []
+    if settings.data_dir:
+        rows, seconds, cpu = training_rows(settings.data_dir, settings.trainings)
         headline |= {"first_step_seconds": seconds, "first_step_cpu_seconds": cpu}
         print()
         for row in rows:
             print(f"{row['stage']:<40}{row['seconds']:>8.2f} s{row['cpu_seconds']:>8.2f} CPU s")
         print(f"{'first training step':<40}{seconds:>8.2f} s{cpu:>8.2f} CPU s")
-    results.publish(headline, rows, FLAGS.output)
+    measurements.publish(headline, rows, settings.output)
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.old_run(main, FLAGS))
+    command_line.execute(main)

@@ -1,12 +1,15 @@
 """The pages for users: tables that agree with the measurements, links that lead somewhere, and a complete map."""
 
+import dataclasses
+import importlib
 import pathlib
 import re
 
 import pytest
 
+import hand_tf
 from benchmarks import docs_tables, measurements, scale_tables
-from hand_tf.core import command_line
+from hand_tf.core import command_line, entry_point
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -90,3 +93,53 @@ def test_links_lead_to_files_and_headings(page):
         if heading:
             titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
             assert heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+def test_the_map_of_the_code_lists_each_module_once():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = []
+    for folder, section in re.findall(r"^### `([\w/]+)/`$(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL):
+        listed += [f"{folder}/{name}.py" for name in re.findall(r"^- `(\w+)`: ", section, re.MULTILINE)]
+    files = [path for package in ("hand_tf", "tfrecords_tools") for path in (ROOT / package).rglob("*.py")]
+    modules = [str(path.relative_to(ROOT)) for path in files if path.name != "__init__.py"]
+    assert sorted(listed) == sorted(modules)
+
+
+def test_the_version_to_cite_is_that_of_the_package():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.+)$", text, re.MULTILINE)[1] == hand_tf.__version__
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_programs_that_pages_name_exist(page):
+    text = page.read_text(encoding="utf-8")
+    if page.name == "CHANGELOG.md":
+        text = text.partition("### Migrating")[0]  # what follows names programs of older versions
+    for name in re.findall(r"\b(?:benchmarks|hand_tf|tfrecords_tools)(?:\.[a-z]\w*)+\b", text):
+        path = ROOT / name.replace(".", "/")
+        is_module = path.with_suffix(".py").is_file() or path.is_dir()
+        is_function = name in {f"hand_tf.{function}" for function in hand_tf.__all__}
+        assert is_module or is_function or path.parent.with_suffix(".py").is_file(), name
+
+
+def commands_of(page):
+    """(module, arguments) of each command of this project in the code blocks of a page."""
+    text = re.sub(r" \\\n\s*", " ", page.read_text(encoding="utf-8"))  # continued lines
+    for line in text.splitlines():
+        found = re.match(r"(?:    )?(?:\w+=\S+ )?(hand-tf (\w+)|python -m ([\w.]+))(.*)", line)
+        if found and not line.startswith("    # "):
+            _, command, module, arguments = found.groups()
+            yield entry_point.COMMANDS[command][0] if command else module, re.findall(r"--(\w+)(=\S+)?", arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_exist_and_have_the_flags_that_pages_use(page):
+    for module, arguments in commands_of(page):
+        if module.split(".")[0] not in ("hand_tf", "tfrecords_tools", "benchmarks") or "gpu" in module:
+            continue
+        main = importlib.import_module(f"{module}.__main__" if module == "tfrecords_tools.dome" else module).main
+        fields = {field.name for field in dataclasses.fields(command_line.settings_of(main))}
+        for name, value in arguments:
+            assert name in fields | {f"no{field}" for field in fields} | {"flagfile", "help", "verbose"}, (module, name)
+            if name == "flagfile" and "." not in value:
+                command_line.find_flagfile(value.removeprefix("="))

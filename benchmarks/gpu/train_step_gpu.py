@@ -3,46 +3,52 @@
     KERAS_BACKEND=jax python -m benchmarks.gpu.train_step_gpu --output=train_step_gpu.jsonl
     KERAS_BACKEND=jax python -m benchmarks.gpu.train_step_gpu --miniature
 
-Needs JAX and PyTorch, both of which see the GPU, and no TensorFlow; see README.md beside this file. Every line is
-printed as soon as it is measured. `share` is the arithmetic of the convolutions and fully connected layers over what a
-large matrix product of PyTorch reaches on the same machine in the same precision (float32: TF32 where the GPU has it).
-`--miniature` does all of it in about a minute on a CPU, so that a GPU's first minute is not spent on a mistake.
+Needs JAX and PyTorch, both with access to the GPU, and no TensorFlow; see README.md beside this file. Each row is
+printed as soon as it is measured. `share` is the arithmetic of the convolutions and fully connected layers, relative to
+what a large matrix product of PyTorch reaches on the same machine in the same precision (float32: TF32 where the GPU
+has it). `--miniature` runs all of it in about a minute on a CPU, to find mistakes before a GPU is needed.
 """
 
 import dataclasses
 import functools
 import os
 import statistics
-import sys
 import time
 
-from absl import flags
-
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # on a CPU: sleeping threads leave it to the other side
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # on a CPU: waiting threads leave the cores to the other side
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs memory too
 
 import keras
 import numpy as np
 import torch
 
-from benchmarks import results, steps
+from benchmarks import measurements, steps
 from hand_tf.core import command_line
+from hand_tf.core.command_line import setting
 from hand_tf.training import regimes
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("regimes", list(regimes.REGIMES), "Regimes to time.", flag_values=FLAGS)
-flags.DEFINE_list("precisions", ["float32", "mixed_bfloat16"], "Of all sides.", flag_values=FLAGS)
-flags.DEFINE_list("batch_sizes", ["32", "256"], "Triplets, and as many labelled crops, a step.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 5, "Rounds, in which the sides take turns.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("steps", 20, "Steps a turn.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_bool("compiled_peer", True, "Time torch.compile too, which takes a minute a regime.", flag_values=FLAGS)
-flags.DEFINE_bool(
-    "miniature", False, "Tiny networks, few steps, one regime of all parts: try the script.", flag_values=FLAGS
-)
-flags.DEFINE_string("output", None, "JSON-lines file to append to.", flag_values=FLAGS)
-
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GpuTrainStepSettings:
+    """The flags of this command."""
+
+    regimes: tuple[str, ...] = setting("Regimes to time.", tuple(regimes.REGIMES), choices=tuple(regimes.REGIMES))
+    precisions: tuple[str, ...] = setting("Precisions of all sides.", PRECISIONS, choices=PRECISIONS)
+    batch_sizes: tuple[str, ...] = setting("Triplets per step, and as many labelled crops.", ("32", "256"))
+    rounds: int = setting("Rounds in which the sides take turns.", 5, low=1)
+    steps: int = setting("Steps per turn.", 20, low=1)
+    compiled_peer: bool = setting("Time torch.compile too, which takes a minute per regime.", True)
+    miniature: bool = setting("Tiny networks, few steps, one regime with all parts: to try the script.", False)
+    output: str | None = setting("JSON-lines file to append to.", None)
+
+    def __post_init__(self):
+        command_line.check(self)
+        if not all(size.isdecimal() and int(size) > 1 for size in self.batch_sizes):
+            raise command_line.SettingError(f"--batch_sizes={','.join(self.batch_sizes)}: expected numbers above 1")
 
 
 def _wait():
@@ -50,8 +56,8 @@ def _wait():
         torch.cuda.synchronize()
 
 
-def peak(precision, size):
-    """Operations a second of a product of two matrices of `size`."""
+def peak(precision: str, size: int) -> float:
+    """Operations per second of the product of two square matrices of `size`."""
     dtype = torch.bfloat16 if precision == "mixed_bfloat16" else torch.float32
     a, b = torch.randn(2, size, size, device=DEVICE, dtype=dtype)
     seconds = []
@@ -65,7 +71,7 @@ def peak(precision, size):
 
 
 def _ours(mine):
-    """Steps through `fit`, with the batch in the host's memory, as in training."""
+    """A function that trains some steps through `fit`, with the batch in the host's memory, as in training."""
 
     def batches():
         while True:
@@ -101,23 +107,23 @@ def _peer(regime, sizes, mine, precision, compiled):
     return run
 
 
-def measure(regime, sizes, precision):
-    """Seconds a step by side and round, and the operations of a step for one sample."""
+def measure(regime: regimes.Regime, sizes: steps.Sizes, precision: str, settings: GpuTrainStepSettings):
+    """Seconds per step by side and round, and the operations of a step for one sample."""
     keras.utils.set_random_seed(0)
     mine = steps.ours(regime, sizes)
     sides = {"torch": _peer(regime, sizes, mine, precision, False)}
-    if FLAGS.compiled_peer:
+    if settings.compiled_peer:
         sides["torch.compile"] = _peer(regime, sizes, mine, precision, True)
     sides["ours"] = _ours(mine)
-    losses = {name: run(3) for name, run in sides.items()}  # compiles, and all start from the same weights
+    losses = {name: run(3) for name, run in sides.items()}  # compiles; all start from the same weights
     if not np.allclose(list(losses.values()), losses["ours"], rtol=2e-2 if precision == "float32" else 1e-1):
         raise ValueError(f"{regime.name}: the mean losses of the first steps differ: {losses}")
     seconds = {name: [] for name in sides}
-    for _ in range(FLAGS.rounds):
+    for _ in range(settings.rounds):
         for name, run in sides.items():
             start = time.perf_counter()
-            run(FLAGS.steps)
-            seconds[name].append((time.perf_counter() - start) / FLAGS.steps)
+            run(settings.steps)
+            seconds[name].append((time.perf_counter() - start) / settings.steps)
     return seconds, steps.step_flops(regime, steps.part_flops(mine))
 
 
@@ -131,23 +137,22 @@ def _row(regime, sizes, precision, seconds, flops, limit):
     return row | {"peer_ratio": {name: round(float(np.median(each)), 2) for name, each in ratio.items()}}
 
 
-def main(_):
-    """Prints a line a measurement, then the headline."""
+def main(settings: GpuTrainStepSettings) -> None:
+    """Prints a line per measurement, then the headline."""
     torch.set_float32_matmul_precision("high")  # TF32 as in the convolutions, and as JAX does
-    chosen, batch_sizes = FLAGS.regimes, [int(size) for size in FLAGS.batch_sizes]
-    form = steps.FULL
-    if FLAGS.miniature:
-        form, chosen, batch_sizes = steps.MINIATURE, ["semi_supervised"], [4]
-        FLAGS.steps = FLAGS.rounds = 2
+    name = "full"
+    if settings.miniature:
+        name = "miniature"
+        settings = dataclasses.replace(settings, regimes=("semi_supervised",), batch_sizes=("4",), steps=2, rounds=2)
     rows, limits = [], {}
-    for precision in FLAGS.precisions:
+    for precision in settings.precisions:
         keras.mixed_precision.set_global_policy(precision)
-        limits[precision] = peak(precision, 512 if FLAGS.miniature else 8192)
+        limits[precision] = peak(precision, 512 if settings.miniature else 8192)
         print(f"{precision}: a matrix product reaches {limits[precision] / 1e12:.3g} TFLOP/s", flush=True)
-        for batch in batch_sizes:
-            for name in chosen:
-                regime, sizes = regimes.REGIMES[name], dataclasses.replace(form, batch=batch)
-                seconds, flops = measure(regime, sizes, precision)
+        for batch_size in settings.batch_sizes:
+            for regime in (regimes.REGIMES[each] for each in settings.regimes):
+                sizes = steps.sizes_of(name, int(batch_size))
+                seconds, flops = measure(regime, sizes, precision, settings)
                 rows.append(_row(regime, sizes, precision, seconds, flops, limits[precision]))
                 print(rows[-1], flush=True)
                 keras.utils.clear_session()
@@ -156,9 +161,9 @@ def main(_):
         headline["device"] = torch.cuda.get_device_name()
     headline["peak_tflops"] = {precision: round(value / 1e12, 3) for precision, value in limits.items()}
     keys = {f"{row['regime']} {row['precision']} {row['batch']}": row for row in rows}
-    headline |= {key: {name: row[key] for name, row in keys.items()} for key in ("peer_ratio", "share")}
-    results.publish(headline, rows, FLAGS.output)
+    headline |= {column: {key: row[column] for key, row in keys.items()} for column in ("peer_ratio", "share")}
+    measurements.publish(headline, rows, settings.output)
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.old_run(main, FLAGS))
+    command_line.execute(main)
