@@ -1,10 +1,7 @@
 """Shared data of the tests: one tiny dome, built into records once a session, and two logical CPUs."""
 
-import pathlib
-
 import pytest
 
-SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 FPS = 5.0
 
 

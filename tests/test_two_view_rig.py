@@ -13,7 +13,6 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from conftest import SHARED
 
 from hand_tf import evaluate, export, predict, train
 from hand_tf.core import command_line, crops, geometry, records_folder, skeleton
@@ -25,7 +24,7 @@ from tfrecords_tools.dump import panoptic
 from tfrecords_tools.records import backgrounds
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-RIG = SHARED / "two_view_rig"
+RIG = ROOT.parent / "shared" / "data" / "two_view_rig"
 CAMERA, FRAMES = "00_00", (260, 300, 340)
 FIRST_LATE = 250  # of subjects.csv
 
