@@ -30,7 +30,7 @@ from av.video.reformatter import VideoReformatter
 
 from benchmarks import measurements
 from hand_tf.core import command_line, skeleton
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import check, setting
 from tfrecords_tools import build
 from tfrecords_tools.records import workers
 
@@ -52,7 +52,7 @@ class BuildBenchmarkSettings:
     output: str | None = setting("JSON-lines file to append to.", None)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
 
 
 # --- a dump ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import re
 
 from benchmarks import dome_tables, performance_tables, scale_tables
 from hand_tf.core import atomic, command_line, reading
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import check, setting
 
 PAGES = ("performance.md", "scale.md", "dome.md", "pretraining.md")
 TABLES = performance_tables.TABLES | scale_tables.TABLES | dome_tables.TABLES
@@ -31,7 +31,7 @@ class DocsTablesSettings:
     docs: str = setting("Folder of the pages and of the measurements.", "docs")
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
 
 
 def refresh(text: str, docs: pathlib.Path) -> str:

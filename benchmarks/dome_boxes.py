@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 
 from hand_tf.core import atomic, command_line, geometry, reading
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import check, setting
 from tfrecords_tools.dump import panoptic
 
 
@@ -26,7 +26,7 @@ class DomeBoxesSettings:
     count: int = setting("Number of pictures.", 6, low=1)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
 
 
 def main(settings: DomeBoxesSettings) -> None:

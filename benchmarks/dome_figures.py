@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks import measurements
 from hand_tf.core import command_line, crops, drawing
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import check, setting
 from tfrecords_tools.dome import capture, dump, records
 from tfrecords_tools.dome.person import people
 from tfrecords_tools.dome.studio import render, rig
@@ -34,7 +34,7 @@ class DomeFiguresSettings:
     seed: int = setting("Seed of the capture.", 0, low=0)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------

@@ -22,11 +22,12 @@ import numpy as np
 
 from benchmarks import measurements
 from hand_tf.core import command_line, crops, records_folder
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import SettingError, check, setting
 from tfrecords_tools.dome import capture, records
 from tfrecords_tools.dome.person import hand
 from tfrecords_tools.dome.studio import render
 from tfrecords_tools.records import crop_views
+from tfrecords_tools.records.settings import RecordsSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,9 @@ class DomeSpeedSettings:
     output: str | None = setting("JSON-lines file to append to.", None)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
         if self.total_crops and not self.folder:
-            raise command_line.SettingError("--total_crops: expected --folder too, for the records of that run")
+            raise SettingError("--total_crops: expected --folder too, for the records of that run")
 
 
 class Clock:
@@ -90,7 +91,9 @@ def _time_crop(clock, view, mesh, crop, key):
         clock("encode: JPEG, two pictures", crop_views.encode, picture, 95)
 
 
-def measure(sequence, options, instants: int, rounds: int, folder: str) -> tuple[list[dict], list[float]]:
+def measure(
+    sequence: capture.CaptureSequence, settings: RecordsSettings, instants: int, rounds: int, folder: str
+) -> tuple[list[dict], list[float]]:
     """Rows (stage, ms per call, ms per crop), and the crops per second on one core of each round."""
     cameras = range(len(capture.studio(sequence).cameras))
     for node in cameras:
@@ -102,10 +105,10 @@ def measure(sequence, options, instants: int, rounds: int, folder: str) -> tuple
         for position in range(instants):
             mesh = _time_instant(clock, sequence, capture.FIRST_FRAME + position)
             for node, view in enumerate(views):
-                crop = crop_views.crop_of(shown[position], view.camera, options.margin, options.crop_size)
+                crop = crop_views.crop_of(shown[position], view.camera, settings.margin, settings.crop_size)
                 _time_crop(clock, view, mesh, crop, [0, node, position])
         start = time.process_time()
-        records.draw_records(sequence, options, folder, range(instants), np.ones((len(views), instants), bool))
+        records.draw_records(sequence, settings, folder, range(instants), np.ones((len(views), instants), bool))
         rates.append(instants * len(views) / (time.process_time() - start))
     rows = []
     for stage, samples in clock.samples.items():
@@ -138,7 +141,7 @@ def main(settings: DomeSpeedSettings) -> None:
     (sequence,) = capture.plan(subjects=1, frames=settings.instants, fps=2.0, rig=settings.rig, **size)
     options = records.RecordsSettings(output=pathlib.Path("."), crop_size=settings.crop_size)
     with tempfile.TemporaryDirectory() as folder:
-        rows, rates = measure(sequence, options, settings.instants, settings.rounds, folder)
+        rows, rates = measure(sequence, records_settings, settings.instants, settings.rounds, folder)
     print(f"{'stage':<50}{'ms':>8}{'ms per crop':>14}")
     for row in rows:
         print(f"{row['stage']:<50}{row['ms']:>8.2f}{row['ms_per_crop']:>14.2f}")

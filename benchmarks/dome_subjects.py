@@ -12,7 +12,7 @@ import statistics
 
 from benchmarks import measurements
 from hand_tf.core import command_line, reading
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import SettingError, check, setting
 
 PEOPLE, TEST = 40, "S32..S39"
 
@@ -30,9 +30,9 @@ class DomeSubjectsSettings:
     sizes: tuple[str, ...] = setting("As for hand_tf.study.", ("subjects",), repeated=True)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
         if not all(count.isdecimal() and 0 < int(count) <= PEOPLE for count in self.counts):
-            raise command_line.SettingError(f"--counts={','.join(self.counts)}: expected numbers of 1 to {PEOPLE}")
+            raise SettingError(f"--counts={','.join(self.counts)}: expected numbers of 1 to {PEOPLE}")
 
 
 def _scenario(count, labels):

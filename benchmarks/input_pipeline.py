@@ -34,8 +34,8 @@ import tensorflow as tf
 
 from benchmarks import measurements
 from hand_tf.core import command_line, records_folder
-from hand_tf.core.command_line import setting
 from hand_tf.core.records_folder import Records
+from hand_tf.core.settings import SettingError, check, setting
 from hand_tf.data import triplets
 from hand_tf.training.settings import TrainingSettings
 
@@ -56,9 +56,9 @@ class InputPipelineSettings:
     output: str | None = setting("JSON-lines file to append to.", None)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
         if not all(count.isdecimal() and int(count) for count in self.copies):
-            raise command_line.SettingError(f"--copies={','.join(self.copies)}: expected whole numbers above 0")
+            raise SettingError(f"--copies={','.join(self.copies)}: expected whole numbers above 0")
 
 
 def augmentation() -> dict:

@@ -36,7 +36,7 @@ import numpy as np
 
 from benchmarks import measurements
 from hand_tf.core import command_line, records_folder
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import SettingError, check, setting
 from hand_tf.serving import litert, model_files
 
 FORMATS = ("savedmodel", "litert", "litert_int8")
@@ -64,17 +64,17 @@ class LatencySettings:
     output: str | None = setting("JSON-lines file to append to.", None)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
         if self.runs and not self.data_dir:
-            raise command_line.SettingError(
+            raise SettingError(
                 "--runs: expected --data_dir too; integer models are calibrated on crops that the runs learned from"
             )
         for network in self.networks:
             if not network.partition(":")[2].isdecimal():
-                raise command_line.SettingError(f"--networks={network}: expected ENCODER:WIDTH, such as resnet18:64")
+                raise SettingError(f"--networks={network}: expected ENCODER:WIDTH, such as resnet18:64")
         names = [pathlib.Path(run).name for run in self.runs]
         if len(set(names)) < len(names) or any(" " in name for name in names):
-            raise command_line.SettingError(f"--runs={','.join(self.runs)}: expected different folder names, no blanks")
+            raise SettingError(f"--runs={','.join(self.runs)}: expected different folder names, no blanks")
 
 
 # --- models ---------------------------------------------------------------------------------------------------------

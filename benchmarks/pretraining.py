@@ -16,7 +16,7 @@ import shutil
 
 from benchmarks import measurements
 from hand_tf.core import command_line, reading
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import check, setting
 
 # Flagfile of a run: its name in table and plot, and of its picture.
 RUNS = {
@@ -36,7 +36,7 @@ class PretrainingSettings:
     seed: int = setting("Seed of the runs.", 0, low=0)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
 
 
 @dataclasses.dataclass(frozen=True)

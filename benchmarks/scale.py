@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import measurements
 from benchmarks.scale_tables import SHARD, SIZES, VIEWS
 from hand_tf.core import command_line, reading, records_folder, skeleton
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import check, setting
 from tfrecords_tools.dome import capture
 from tfrecords_tools.dump import panoptic
 
@@ -34,7 +34,7 @@ class ScaleSettings:
     output: str | None = setting("JSON-lines file to append to.", None)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
 
 
 def record_bytes(size: int) -> float:
@@ -109,18 +109,18 @@ def serial_cost(size: float) -> float:
     """Seconds per view, of `size` bytes, that the end of a build takes in a single process."""
     from tqdm import tqdm
 
-    from tfrecords_tools.dome import records
     from tfrecords_tools.records import shards
+    from tfrecords_tools.records.settings import RecordsSettings
 
     (sequence,) = capture.plan(subjects=1, frames=2, fps=2.0, rig="panoptic31")
     cameras = [capture.make_view(sequence, node).camera for node in range(VIEWS)]
     random = np.random.default_rng(0).bytes(round(size / 2))
     views = _Views(_instants(SERIAL_RECORDS), cameras, random)
     with tempfile.TemporaryDirectory() as folder:
-        options = records.RecordsSettings(output=pathlib.Path(folder), crop_size=128)
+        settings = RecordsSettings(output=pathlib.Path(folder), crop_size=128)
         start = time.perf_counter()
         with tqdm(disable=True) as progress:
-            shards.write_group(views, ("pose1", "S0", "right"), range(SERIAL_RECORDS), options, progress)
+            shards.write_group(views, ("pose1", "S0", "right"), range(SERIAL_RECORDS), settings, progress)
         return (time.perf_counter() - start) / SERIAL_RECORDS / VIEWS
 
 

@@ -17,7 +17,7 @@ import time
 
 from benchmarks import measurements
 from hand_tf.core import command_line
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import check, setting
 
 COMMANDS = (
     *(f"hand_tf.{name}" for name in ("train", "evaluate", "study", "report", "export", "predict")),
@@ -36,7 +36,7 @@ class StartupSettings:
     output: str | None = setting("JSON-lines file to append to.", None)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
 
 
 def help_seconds(name: str) -> float:

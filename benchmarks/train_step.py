@@ -31,7 +31,7 @@ import tensorflow as tf
 
 from benchmarks import measurements, steps
 from hand_tf.core import command_line
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import check, setting
 from hand_tf.training import regimes
 
 CHECKED_STEPS = 3
@@ -51,7 +51,7 @@ class TrainStepSettings:
     output: str | None = setting("JSON-lines file to append to.", None)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
 
 
 def _tensors(batch):

@@ -35,7 +35,7 @@ import dataclasses
 import os
 
 from hand_tf.core import command_line, crops, reading, records_folder, run_folder
-from hand_tf.core.command_line import check, setting
+from hand_tf.core.settings import SettingError, check, setting
 from hand_tf.nets import parts
 from hand_tf.serving import model_files
 
@@ -58,7 +58,7 @@ class ExportSettings:
     def __post_init__(self):
         check(self)
         if self.format == "litert_int8" and not self.data_dir:
-            raise command_line.SettingError(
+            raise SettingError(
                 "--format=litert_int8 sets the ranges of its integers on crops of the run's records: pass --data_dir"
             )
 

@@ -9,7 +9,7 @@ import pytest
 
 import hand_tf
 from benchmarks import docs_tables, measurements, scale_tables
-from hand_tf.core import command_line, entry_point
+from hand_tf.core import command_line, entry_point, flagfiles
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -142,4 +142,4 @@ def test_commands_exist_and_have_the_flags_that_pages_use(page):
         for name, value in arguments:
             assert name in fields | {f"no{field}" for field in fields} | {"flagfile", "help", "verbose"}, (module, name)
             if name == "flagfile" and "." not in value:
-                command_line.find_flagfile(value.removeprefix("="))
+                flagfiles.find_flagfile(value.removeprefix("="))

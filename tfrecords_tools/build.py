@@ -15,7 +15,7 @@ import json
 import pathlib
 
 from hand_tf.core import command_line
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import check, setting
 from tfrecords_tools.dump.sequences import Selection
 from tfrecords_tools.records import from_dump
 from tfrecords_tools.records.settings import RecordsSettings
@@ -72,7 +72,7 @@ class BuildSettings:
     )
 
     def __post_init__(self) -> None:
-        command_line.check(self)
+        check(self)
 
 
 def build(settings: BuildSettings) -> dict:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hand_tf.core import command_line, crops, drawing, records_folder
-from hand_tf.core.command_line import SettingError, setting
+from hand_tf.core.settings import SettingError, check, setting
 
 _CELL = 192  # px: smaller crops are enlarged to about this size
 
@@ -30,7 +30,7 @@ class InspectSettings:
     seed: int = setting("Decides which instants are shown.", 0, low=0)
 
     def __post_init__(self) -> None:
-        command_line.check(self)
+        check(self)
         if len(self.records) != 1:
             raise SettingError(
                 f"one records folder expected, got {len(self.records)}: python -m tfrecords_tools.inspect RECORDS"

@@ -25,7 +25,7 @@ import torch
 
 from benchmarks import measurements, steps
 from hand_tf.core import command_line
-from hand_tf.core.command_line import setting
+from hand_tf.core.settings import SettingError, check, setting
 from hand_tf.training import regimes
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -46,9 +46,9 @@ class GpuTrainStepSettings:
     output: str | None = setting("JSON-lines file to append to.", None)
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
         if not all(size.isdecimal() and int(size) > 1 for size in self.batch_sizes):
-            raise command_line.SettingError(f"--batch_sizes={','.join(self.batch_sizes)}: expected numbers above 1")
+            raise SettingError(f"--batch_sizes={','.join(self.batch_sizes)}: expected numbers above 1")
 
 
 def _wait():

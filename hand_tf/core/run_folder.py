@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from hand_tf.core import atomic, command_line, reading
+from hand_tf.core.settings import as_flags, as_texts
 
 
 def summary_path(workdir: str | pathlib.Path) -> pathlib.Path:
@@ -33,7 +34,7 @@ def claim_run_folder(workdir: str | pathlib.Path, settings: Any, digest: str, ma
     if not finished and not _has_begun(workdir):
         path = pathlib.Path(workdir) / "flags.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(path, f"{_stamp(digest)}\n{command_line.as_flags(settings)}")
+        atomic.write_text(path, f"{_stamp(digest)}\n{as_flags(settings)}")
     return finished
 
 
@@ -46,7 +47,7 @@ def look_at_run_folder(workdir: str | pathlib.Path, settings: Any, digest: str, 
     if _stamp(digest) not in text.splitlines():
         raise ValueError(f"{path}: the run learned from other records than --data_dir holds now; use another --workdir")
     begun = command_line.parse(type(settings), [line for line in text.splitlines() if line.startswith("--")])
-    before, now = command_line.as_texts(begun), command_line.as_texts(settings)
+    before, now = as_texts(begun), as_texts(settings)
     names = sorted((before.keys() | now.keys()) - set(may_change))
     changed = [name for name in names if before.get(name) != now.get(name)]
     if changed:

@@ -7,7 +7,7 @@ flags, those flags become part of the column's name. A `run` is a summary from `
 import functools
 from collections.abc import Iterator, Sequence
 
-from hand_tf.core import command_line
+from hand_tf.core.settings import as_texts
 from hand_tf.training import runs
 from hand_tf.training.settings import TrainingSettings
 
@@ -62,7 +62,7 @@ def experiment(run: dict) -> dict[str, str]:
 @functools.cache
 def _defaults():
     """The defaults of all flags: what a run was trained with that is older than a flag."""
-    return command_line.as_texts(TrainingSettings(regime="pretrain", data_dir="", workdir=""))
+    return as_texts(TrainingSettings(regime="pretrain", data_dir="", workdir=""))
 
 
 def column_names(results: Sequence[dict]) -> list[str]:

@@ -17,8 +17,8 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from hand_tf.core import command_line
-from hand_tf.core.command_line import SettingError
+from hand_tf.core import command_line, flagfiles
+from hand_tf.core.settings import SettingError
 from hand_tf.training import regimes
 from hand_tf.training.settings import TrainingSettings
 
@@ -63,7 +63,7 @@ def plan(
     runs, pretrained, heads = [], None, {}
     for flagfile, scenario in grid:
         try:
-            path = command_line.find_flagfile(flagfile)
+            path = flagfiles.find_flagfile(flagfile)
             workdir = _workdir(pathlib.Path(output), path.stem, scenario, seed)
             arguments = [f"--flagfile={path}", *_size_flags(sizes, path.stem)]
             arguments += [f"--data_dir={data_dir}", f"--workdir={workdir}", f"--seed={seed}"]
@@ -97,7 +97,7 @@ def _workdir(output, name, scenario, seed):
 
 
 def _size_flags(sizes, name):
-    paths = [command_line.find_flagfile(size) for size in sizes]
+    paths = [flagfiles.find_flagfile(size) for size in sizes]
     paths += [own for own in (path.with_suffix(f".{name}.flags") for path in paths) if own.is_file()]
     return [f"--flagfile={path}" for path in paths]
 

@@ -14,7 +14,8 @@ import types
 import keras
 import tensorflow as tf
 
-from hand_tf.core import command_line, records_folder, run_folder
+from hand_tf.core import records_folder, run_folder
+from hand_tf.core.settings import as_texts
 from hand_tf.data import batching, labelled_crops, scenarios
 from hand_tf.nets import models
 from hand_tf.training import callbacks, checkpoints, multi_host, networks, probe, sheets, streams, validation
@@ -110,7 +111,7 @@ def _finish(settings, records, parts, model, labels, held_out, rows):
         "seconds": seconds,
         "records": records.manifest.digest,
         "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
-        "flags": command_line.as_texts(settings),
+        "flags": as_texts(settings),
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
     }

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hand_tf.core import command_line, entry_point
-from hand_tf.core.command_line import SettingError, setting
+from hand_tf.core.settings import SettingError, as_flags, as_texts, check, setting
 from hand_tf.training.settings import TrainingSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ class ExampleSettings:
     files: tuple[str, ...] = setting("Files.", (), positional="FILE...")
 
     def __post_init__(self):
-        command_line.check(self)
+        check(self)
 
 
 def main(settings: ExampleSettings) -> None:
@@ -69,8 +69,8 @@ def test_every_kind_of_field_is_read():
 
 def test_flags_written_out_are_read_back():
     settings = parse("--size=64", "--nodraw", "--scale=1,2", "--input=a", "--input=b,c", "--share=0.1")
-    assert command_line.parse(ExampleSettings, command_line.as_flags(settings).splitlines()) == settings
-    assert command_line.as_texts(settings)["draw"] == "false" and "limit" not in command_line.as_texts(settings)
+    assert command_line.parse(ExampleSettings, as_flags(settings).splitlines()) == settings
+    assert as_texts(settings)["draw"] == "false" and "limit" not in as_texts(settings)
 
 
 @pytest.mark.parametrize(

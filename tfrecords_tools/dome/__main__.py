@@ -14,7 +14,7 @@ import pathlib
 import time
 
 from hand_tf.core import command_line
-from hand_tf.core.command_line import SettingError, setting
+from hand_tf.core.settings import SettingError, check, setting
 from tfrecords_tools.dome import capture, dump, estimate, records
 from tfrecords_tools.dome.capture import CaptureSequence
 from tfrecords_tools.dome.dump import DumpSettings
@@ -120,7 +120,7 @@ class DomeSettings:
     )
 
     def __post_init__(self) -> None:
-        command_line.check(self)
+        check(self)
         if bool(self.output) + bool(self.records) != 1 and not self.dry_run:
             raise SettingError("one of --output=FOLDER (a dump) and --records=FOLDER is needed")
         if self.records:

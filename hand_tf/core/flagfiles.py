@@ -1,0 +1,51 @@
+"""Flagfiles: flags in a file, one per line; `#` starts a comment line.
+
+`--flagfile=NAME` reads one. NAME is a path, or the bare name of a flagfile that comes with the package, such as
+`pretrain_aug`. A flagfile may include others; they are looked up beside it first. Later flags override earlier ones.
+"""
+
+import pathlib
+from collections.abc import Iterable
+
+from hand_tf.core import reading
+from hand_tf.core.settings import SettingError
+
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+# The flagfiles of the package: inside it where it is installed, beside it in a checkout.
+SHIPPED = (_PACKAGE / "flags", _PACKAGE.parent / "flags")
+
+
+def expand_flagfiles(arguments: Iterable[str], base: pathlib.Path | None = None, chain: tuple = ()) -> list[str]:
+    """`arguments` with every `--flagfile=NAME` replaced by the flags in that file.
+
+    `base` is the folder of the file that includes, `chain` the files that are being read.
+    """
+    expanded, arguments = [], iter(arguments)
+    for argument in arguments:
+        name, equals, value = argument.lstrip("-").partition("=")
+        if argument == "--":
+            return [*expanded, argument, *arguments]
+        if not argument.startswith("-") or name != "flagfile":
+            expanded.append(argument)
+            continue
+        path = find_flagfile(value if equals else next(arguments, ""), base)
+        if path in chain:
+            raise SettingError(f"{path}: this flagfile includes itself")
+        lines = (line.strip() for line in reading.read_text(path).splitlines())
+        included = [line for line in lines if line and not line.startswith(("#", "//"))]
+        wrong = next((line for line in included if not line.startswith("-")), None)
+        if wrong:
+            raise SettingError(f"{path}: expected one flag per line, such as --epochs=20, found {wrong!r}")
+        expanded += expand_flagfiles(included, path.parent, (*chain, path))
+    return expanded
+
+
+def find_flagfile(name: str, base: pathlib.Path | None = None) -> pathlib.Path:
+    """The path of the flagfile called `name`; see the module's docstring. Raises SettingError if there is none."""
+    near = [base / name] if base else []
+    shipped = [folder / f"{name}.flags" for folder in SHIPPED if pathlib.PurePath(name).name == name]
+    for path in (*near, pathlib.Path(name), *shipped):
+        if path.is_file():
+            return path.resolve()
+    known = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.flags")})
+    raise SettingError(f"--flagfile={name}: no such file, and none of those that come with hand_tf: {', '.join(known)}")
