@@ -67,9 +67,9 @@ def trained(records, workdir, regime, *flags):
         asked["shards"] += [pathlib.Path(path).name for group in found for path in group]
         return found
 
-    def load_labels(folder, chosen, index):
+    def load_labels(records, chosen):
         asked["labels"] += chosen
-        return labels(folder, chosen, index)
+        return labels(records, chosen)
 
     sizes = ["--flagfile=flags/smoke.flags", "--subjects=early"]
     with pytest.MonkeyPatch.context() as patch:
