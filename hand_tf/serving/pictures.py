@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from hand_tf.core import video
 from hand_tf.core.images import read_image
 from hand_tf.serving.boxes import HandBox
 
@@ -75,6 +74,8 @@ def read_pictures(
 
 def _read_video(path, hands, stride, problems):
     """Every `stride`-th frame, up to the first that is damaged."""
+    from hand_tf.core import video  # loading PyAV would double the time that --help takes
+
     count = 0
     try:
         promised = video.num_frames(path)
