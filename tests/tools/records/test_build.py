@@ -22,22 +22,6 @@ from tfrecords_tools.records import backgrounds
 RIG = pathlib.Path(__file__).resolve().parents[4] / "shared" / "data" / "two_view_rig"
 
 
-@pytest.fixture(scope="module")
-def dump(tmp_path_factory):
-    """A dump of images with both hands, not to be changed."""
-    folder = tmp_path_factory.mktemp("dumps") / "pose1"
-    tiny_dump.write(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def built(dump, tmp_path_factory):
-    """Records of `dump`, not to be changed."""
-    output = tmp_path_factory.mktemp("records") / "out"
-    build.build(settings(dump, output))
-    return output
-
-
 def test_every_instant_is_one_record_with_its_poses_and_views(built):
     found = records(built)
     assert len(found) == 16

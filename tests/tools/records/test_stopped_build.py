@@ -13,22 +13,6 @@ from tfrecords_tools import build
 from tfrecords_tools.records import camera_pass, from_dump
 
 
-@pytest.fixture(scope="module")
-def dump(tmp_path_factory):
-    """A dump of images with both hands, not to be changed."""
-    folder = tmp_path_factory.mktemp("dumps") / "pose1"
-    tiny_dump.write(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def built(dump, tmp_path_factory):
-    """Records of `dump`, not to be changed."""
-    output = tmp_path_factory.mktemp("records") / "out"
-    build.build(settings(dump, output))
-    return output
-
-
 def test_workers_do_not_change_a_byte(built, dump, tmp_path):
     build.build(settings(dump, tmp_path / "out", workers=2))
     assert contents(tmp_path / "out") == contents(built)
