@@ -139,7 +139,7 @@ def main(settings: DomeSpeedSettings) -> None:
     cv2.setNumThreads(1)
     size = {"width": settings.image_size, "height": settings.image_size}
     (sequence,) = capture.plan(subjects=1, frames=settings.instants, fps=2.0, rig=settings.rig, **size)
-    options = records.RecordsSettings(output=pathlib.Path("."), crop_size=settings.crop_size)
+    records_settings = RecordsSettings(output=pathlib.Path("."), crop_size=settings.crop_size)
     with tempfile.TemporaryDirectory() as folder:
         rows, rates = measure(sequence, records_settings, settings.instants, settings.rounds, folder)
     print(f"{'stage':<50}{'ms':>8}{'ms per crop':>14}")
