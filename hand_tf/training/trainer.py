@@ -72,8 +72,8 @@ def _train(settings, records):
 def _say_what_runs(settings, labels, held_out, first_epoch):
     devices = ", ".join(keras.distribution.list_devices())
     learns = f"{len(labels['pose'])} labels" if labels else "no labels"
-    if held_out:
-        learns += f", {len(held_out['pose'])} more to validate"
+    if labels:
+        learns += f", {len(held_out['pose'])} more to validate" if held_out else ", no validation (--validation_share)"
     epochs = f"epochs {first_epoch + 1} to {settings.epochs} of {settings.steps_per_epoch} steps"
     earlier = [name for name in REGIMES[settings.regime].parts if networks.comes_from_earlier(settings, name)]
     fresh = [name for name in REGIMES[settings.regime].parts if name not in earlier]
