@@ -94,9 +94,9 @@ def train_step(docs: pathlib.Path, sizes: str) -> str:
     rows = [
         [
             f"`{row['regime']}`",
-            row["samples_per_second"],
-            row["gflops_per_second"],
-            *(row["ms"][side] for side in ("ours", "channels first", "channels last")),
+            f"{row['samples_per_second']:.1f}",
+            f"{row['gflops_per_second']:.0f}",
+            *(f"{row['ms'][side]:.1f}" for side in ("ours", "channels first", "channels last")),
             f"{row['peer_ratio']:.2f}",
         ]
         for row in line["rows"]
@@ -112,7 +112,10 @@ def train_step_stages(docs: pathlib.Path) -> str:
     """Where the time of a training step goes."""
     line = newest(docs, "train_step", lambda head: "step_ms" in head)
     total = line["headline"]["step_ms"]
-    rows = [(STEP_ROWS.get(row["stage"], row["stage"]), row["ms"], f"{row['ms'] / total:.0%}") for row in line["rows"]]
+    rows = [
+        (STEP_ROWS.get(row["stage"], row["stage"]), f"{row['ms']:.1f}", f"{row['ms'] / total:.0%}")
+        for row in line["rows"]
+    ]
     table = markdown(("stage", "ms", "share of the step"), rows)
     return f"{table}\n\n{measurements.source(line, 'train_step')}"
 
@@ -136,11 +139,12 @@ def inference(docs: pathlib.Path, trained: bool) -> str:
     """Exported networks beside MediaPipe's; trained ones with their accuracy."""
     line = _latencies(docs, trained)
     plain = {row["network"]: row["n_mpjpe"] for row in line["rows"] if row["format"] == "savedmodel" and trained}
-    names = ("format", "ms", "ms_p90", "images_per_second", *(f"/ {peer}" for peer in PEERS))
     titles = ["network", "format", "ms", "90th percentile", "images/s", "time / full's", "time / lite's"]
     rows = []
     for row in line["rows"]:
-        rows.append([PEERS.get(row["network"], row["network"]), *(row.get(name) for name in names)])
+        times = (f"{row['ms']:.2f}", f"{row['ms_p90']:.2f}", f"{row['images_per_second']:.0f}")
+        ratios = (f"{row[f'/ {peer}']:.2f}" if f"/ {peer}" in row else None for peer in PEERS)
+        rows.append([PEERS.get(row["network"], f"`{row['network']}`"), row["format"], *times, *ratios])
         if trained:
             score = row.get("n_mpjpe")
             difference = None if score is None else score - plain[row["network"]]

@@ -5,8 +5,8 @@
     PoseHead    points [B, N, 3]                -> pose [B, 21, 3] mm
     Step        one step of a regime: forward, losses, backward, Adam
 
-Written as one would write it in PyTorch, channels first and eagerly run. Modules bear the names of the Keras layers,
-by which `copy_weights` fills them; then both sides must give the same outputs (`benchmarks.train_step` checks it).
+Written as is usual in PyTorch: channels first, run eagerly. Modules have the names of the Keras layers, by which
+`copy_weights` fills them. Both sides must then give the same outputs; `benchmarks.train_step` checks it.
 """
 
 import numpy as np
@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The first `stages` stages of a ResNet-18: normalised image -> maps after stem and every stage."""
+    """The first `stages` stages of a ResNet-18: normalised image -> the maps after the stem and each stage."""
 
     def __init__(self, width=64, stem="imagenet", stages=4):
         super().__init__()
@@ -183,10 +183,10 @@ class Step(nn.Module):
 
     Args:
         parts: encoder, and decoder or pose_head or both, by name.
-        frozen_encoder: the pose head alone learns.
-        features: of the feature loss, or None.
-        weights: of the losses image, mask, features and pose.
-        std: [21, 3] mm, of the labels.
+        frozen_encoder: only the pose head is trained.
+        features: the network of the feature loss, or None.
+        weights: weights of the losses image, mask, features and pose.
+        std: standard deviation of the labels, [21, 3] mm.
         precision: dtype of autocast, or None.
     """
 
@@ -199,7 +199,7 @@ class Step(nn.Module):
         if frozen_encoder:
             self.parts["encoder"].requires_grad_(False)
         learned = [weight for weight in self.parts.parameters() if weight.requires_grad]
-        # The kernel that updates all weights at once: about as fast as PyTorch gets.
+        # One kernel updates all weights, the fastest way in PyTorch.
         self.optimizer = torch.optim.Adam(learned, lr=1e-3, eps=1e-7, fused=True)
 
     def train(self, mode=True):
@@ -209,7 +209,7 @@ class Step(nn.Module):
         return self
 
     def novel_view(self, batch):
-        """(image, mask) of the reference's view, from the points of the source."""
+        """The target view, (image, mask), from the points of the source and the appearance of the reference."""
         encode = self.parts["encoder"]
         points, appearance = encode(batch["source"])[0], encode(batch["reference"])[1]
         turned = points.float() @ batch["rotation"].transpose(1, 2)
@@ -254,7 +254,7 @@ class Step(nn.Module):
 
 @torch.no_grad()
 def forward_flops(module, *inputs):
-    """Multiplications and additions of the convolutions and fully connected layers on one sample."""
+    """Multiplications and additions of the convolutions and fully connected layers for one sample."""
     total = 0
 
     def add(layer, _, output):
@@ -285,10 +285,9 @@ def _tensors(layer, module):
 
 
 def copy_weights(model, module):
-    """Fills `module` with the weights of the Keras `model`, layer by layer of the same name.
+    """Fills `module` with the weights of the Keras `model`, from each layer to the module of the same name.
 
-    Raises:
-        ValueError: a layer that the module lacks, or numbers of weights that differ.
+    Raises ValueError if the module lacks a layer, or if the numbers of weights differ.
     """
     modules, copied = dict(module.named_modules()), 0
     modules |= {name.removeprefix("trunk."): each for name, each in modules.items()} | {"pose": module}
@@ -310,7 +309,7 @@ def copy_weights(model, module):
 
 
 def channels_first(batch):
-    """NumPy batch by name -> tensors; pictures [B, H, W, C] become [B, C, H, W] in memory of that order."""
+    """A NumPy batch by name as tensors; pictures [B, H, W, C] become [B, C, H, W], in memory too."""
     tensors = {}
     for name, value in batch.items():
         tensor = torch.from_numpy(np.ascontiguousarray(value))
