@@ -30,7 +30,7 @@ from av.video.reformatter import VideoReformatter
 
 from benchmarks import measurements
 from hand_tf.core import command_line, skeleton
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 from tfrecords_tools import build
 from tfrecords_tools.records import workers
 

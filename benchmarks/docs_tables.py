@@ -17,7 +17,7 @@ import re
 
 from benchmarks import dome_tables, performance_tables, scale_tables
 from hand_tf.core import atomic, command_line, reading
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 
 PAGES = ("performance.md", "scale.md", "dome.md", "pretraining.md")
 TABLES = performance_tables.TABLES | scale_tables.TABLES | dome_tables.TABLES

@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 
 from hand_tf.core import atomic, command_line, geometry, reading
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 from tfrecords_tools.dump import panoptic
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks import measurements
 from hand_tf.core import command_line, crops, drawing
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 from tfrecords_tools.dome import capture, dump, records
 from tfrecords_tools.dome.person import people
 from tfrecords_tools.dome.studio import render, rig

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import measurements
 from hand_tf.core import command_line, crops, records_folder
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 from tfrecords_tools.dome import capture, records
 from tfrecords_tools.dome.person import hand
 from tfrecords_tools.dome.studio import render

@@ -12,7 +12,7 @@ import statistics
 
 from benchmarks import measurements
 from hand_tf.core import command_line, reading
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 
 PEOPLE, TEST = 40, "S32..S39"
 

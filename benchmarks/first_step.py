@@ -24,7 +24,7 @@ def main(began: float, arguments: list[str]) -> int:
 
     from hand_tf import train
     from hand_tf.core import command_line
-    from hand_tf.training import networks, streams, trainer
+    from hand_tf.training import networks, trainer
 
     passed("TensorFlow, Keras")
 

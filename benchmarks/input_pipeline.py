@@ -35,7 +35,7 @@ import tensorflow as tf
 from benchmarks import measurements
 from hand_tf.core import command_line, records_folder
 from hand_tf.core.records_folder import Records
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.data import triplets
 from hand_tf.training.settings import TrainingSettings
 

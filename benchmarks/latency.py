@@ -36,7 +36,7 @@ import numpy as np
 
 from benchmarks import measurements
 from hand_tf.core import command_line, records_folder
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.serving import litert, model_files
 
 FORMATS = ("savedmodel", "litert", "litert_int8")

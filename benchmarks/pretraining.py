@@ -16,7 +16,7 @@ import shutil
 
 from benchmarks import measurements
 from hand_tf.core import command_line, reading
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 
 # Flagfile of a run: its name in table and plot, and of its picture.
 RUNS = {

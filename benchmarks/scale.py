@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import measurements
 from benchmarks.scale_tables import SHARD, SIZES, VIEWS
 from hand_tf.core import command_line, reading, records_folder, skeleton
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 from tfrecords_tools.dome import capture
 from tfrecords_tools.dump import panoptic
 

@@ -17,7 +17,7 @@ import time
 
 from benchmarks import measurements
 from hand_tf.core import command_line
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 
 COMMANDS = (
     *(f"hand_tf.{name}" for name in ("train", "evaluate", "study", "report", "export", "predict")),

@@ -31,7 +31,7 @@ import tensorflow as tf
 
 from benchmarks import measurements, steps
 from hand_tf.core import command_line
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 from hand_tf.training import regimes
 
 CHECKED_STEPS = 3

@@ -35,7 +35,7 @@ import dataclasses
 import os
 
 from hand_tf.core import command_line, crops, reading, records_folder, run_folder
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.nets import parts
 from hand_tf.serving import model_files
 

@@ -34,7 +34,7 @@ import pathlib
 import sys
 
 from hand_tf.core import command_line, skeleton
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.serving import boxes, estimator, intrinsics, model_files, predictions
 
 

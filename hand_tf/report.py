@@ -14,7 +14,7 @@ import dataclasses
 import pathlib
 
 from hand_tf.core import command_line
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from hand_tf.core import command_line
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ def test_model_mathematics_is_backend_free(path):
 
 def test_tensorflow_stays_in_its_rooms():
     """Elsewhere Keras is enough, so that models train on every backend."""
-    rooms = {"core/schema", "data", "training/trainer", "training/callbacks", "training/streams", "serving"}
+    rooms = {"core/schema", "data", "training/trainer", "training/callbacks", "training/run_data", "serving"}
     rooms |= {"nets/kernels", "results/evaluation"}
     for path in modules("hand_tf"):
         name = path.relative_to(ROOT / "hand_tf").with_suffix("").as_posix()

@@ -15,7 +15,7 @@ import json
 import pathlib
 
 from hand_tf.core import command_line
-from hand_tf.core.settings import check, setting
+from hand_tf.core.setting_fields import check, setting
 from tfrecords_tools.dump.sequences import Selection
 from tfrecords_tools.records import from_dump
 from tfrecords_tools.records.settings import RecordsSettings

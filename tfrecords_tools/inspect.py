@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hand_tf.core import command_line, crops, drawing, records_folder
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 
 _CELL = 192  # px: smaller crops are enlarged to about this size
 

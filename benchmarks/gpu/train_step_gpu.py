@@ -25,7 +25,7 @@ import torch
 
 from benchmarks import measurements, steps
 from hand_tf.core import command_line
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.training import regimes
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""Commands: the fields of a dataclass of settings (`core.settings`) are the flags, `main(settings)` does the work.
+"""Commands: the fields of a dataclass of settings (`core.setting_fields`) are the flags, `main(settings)` does the work.
 
     def main(settings: BuildSettings) -> None: ...
 
@@ -28,7 +28,7 @@ from absl import flags
 
 from hand_tf.core import stderr_filter
 from hand_tf.core.flagfiles import expand_flagfiles
-from hand_tf.core.settings import SettingError, as_text
+from hand_tf.core.setting_fields import SettingError, as_text
 
 _COMMON_HELP = (
     ("--flagfile=NAME", "Read flags from a file, or from a flagfile that comes with hand_tf, by its bare name."),

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterable
 
 from hand_tf.core import reading
-from hand_tf.core.settings import SettingError
+from hand_tf.core.setting_fields import SettingError
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # The flagfiles of the package: inside it where it is installed, beside it in a checkout.

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from hand_tf.core import atomic, command_line, reading
-from hand_tf.core.settings import as_flags, as_texts
+from hand_tf.core.setting_fields import as_flags, as_texts
 
 
 def summary_path(workdir: str | pathlib.Path) -> pathlib.Path:

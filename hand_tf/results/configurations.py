@@ -7,7 +7,7 @@ flags, those flags become part of the column's name. A `run` is a summary from `
 import functools
 from collections.abc import Iterator, Sequence
 
-from hand_tf.core.settings import as_texts
+from hand_tf.core.setting_fields import as_texts
 from hand_tf.training import runs
 from hand_tf.training.settings import TrainingSettings
 

@@ -18,7 +18,7 @@ import pathlib
 from collections.abc import Sequence
 
 from hand_tf.core import command_line, flagfiles
-from hand_tf.core.settings import SettingError
+from hand_tf.core.setting_fields import SettingError
 from hand_tf.training import regimes
 from hand_tf.training.settings import TrainingSettings
 

@@ -69,7 +69,7 @@ def _encoder(settings, crop_size):
 def compile_model(
     settings: TrainingSettings, regime: Regime, made: dict[str, keras.Model], crop_size: int, labels: dict | None
 ) -> keras.Model:
-    """The model that the regime trains, wired out of `made` and compiled; `labels` from `streams.load_labels`."""
+    """The model that the regime trains, wired out of `made` and compiled; `labels` from `run_data.load_run_labels`."""
     statistics = labelled_crops.pose_statistics(labels) if labels else None
     if labels and not comes_from_earlier(settings, "pose_head"):
         made["pose_head"].get_layer("pose").set_statistics(*statistics)

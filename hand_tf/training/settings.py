@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.training import regimes
 
 _run = functools.partial(setting, section="What to train")

@@ -15,10 +15,10 @@ import keras
 import tensorflow as tf
 
 from hand_tf.core import records_folder, run_folder
-from hand_tf.core.settings import as_texts
+from hand_tf.core.setting_fields import as_texts
 from hand_tf.data import batching, labelled_crops, scenarios
 from hand_tf.nets import models
-from hand_tf.training import callbacks, checkpoints, multi_host, networks, probe, sheets, streams, validation
+from hand_tf.training import callbacks, checkpoints, multi_host, networks, probe, run_data, sheets, validation
 from hand_tf.training.regimes import REGIMES
 from hand_tf.training.settings import MAY_CHANGE, TrainingSettings
 
@@ -36,7 +36,7 @@ def _train(settings, records):
     leads = settings.process_id == 0  # of several processes, one writes
     if regime.needs_init and not networks.comes_from_earlier(settings, "encoder"):
         raise ValueError(f"--init_from={settings.init_from}: no encoder.keras there; has that run finished?")
-    labels, held_out = streams.load_labels(settings, records)
+    labels, held_out = run_data.load_run_labels(settings, records)
     claim = run_folder.claim_run_folder if leads else run_folder.look_at_run_folder
     if claim(folder, settings, records.manifest.digest, MAY_CHANGE):
         print(f"{folder}: this run has finished; nothing to do")
@@ -57,7 +57,7 @@ def _train(settings, records):
     if not validation.should_stop(history.rows, settings.early_stopping):
         _say_what_runs(settings, labels, held_out, first_epoch)
         model.fit(
-            streams.batches(settings, records, labels, first_epoch),
+            run_data.batches(settings, records, labels, first_epoch),
             initial_epoch=first_epoch,
             epochs=settings.epochs,
             steps_per_epoch=settings.steps_per_epoch,
@@ -172,10 +172,10 @@ def _pictures(settings, records, parts, labels):
         return functools.cache(lambda: next(iter(make()))[:2])
 
     if regime.unlabelled:
-        triplets = first_batch(lambda: streams.unlabelled(settings, records, 0))
+        triplets = first_batch(lambda: run_data.unlabelled(settings, records, 0))
         draw["novel_views"] = lambda: sheets.novel_view_sheet(parts, triplets())
     if regime.labelled:
-        crops = first_batch(lambda: streams.labelled(settings, records, labels, 0))
+        crops = first_batch(lambda: run_data.labelled(settings, records, labels, 0))
         estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
         draw["poses"] = lambda: sheets.pose_sheet(estimator, crops())
     return callbacks.Pictures(pathlib.Path(settings.workdir), draw, settings.pictures_every)

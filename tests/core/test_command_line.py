@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hand_tf.core import command_line, entry_point
-from hand_tf.core.settings import SettingError, as_flags, as_texts, check, setting
+from hand_tf.core.setting_fields import SettingError, as_flags, as_texts, check, setting
 from hand_tf.training.settings import TrainingSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

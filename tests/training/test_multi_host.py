@@ -23,9 +23,9 @@ import dataclasses, sys
 import tensorflow as tf
 from hand_tf import train
 from hand_tf.core import command_line
-from hand_tf.training import streams
+from hand_tf.training import run_data
 
-one = streams.batches
+one = run_data.batches
 
 def both(settings, *arguments):
     share = {"processes": 2, "coordinator": "nobody:1"}
@@ -34,7 +34,7 @@ def both(settings, *arguments):
         lambda first, second: tf.nest.map_structure(lambda a, b: tf.concat([a, b], 0), first, second)
     )
 
-streams.batches = both
+run_data.batches = both
 sys.exit(command_line.run(train.main, sys.argv[1:]))
 """
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hand_tf.core.settings import SettingError
+from hand_tf.core.setting_fields import SettingError
 from hand_tf.training import regimes
 from hand_tf.training.settings import TrainingSettings
 

@@ -14,7 +14,7 @@ import pytest
 from hand_tf import train
 from hand_tf.core import atomic, command_line, records_folder, run_folder
 from hand_tf.nets import metrics, resnet
-from hand_tf.training import callbacks, streams, trainer, validation
+from hand_tf.training import callbacks, run_data, trainer, validation
 from hand_tf.training.settings import TrainingSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -62,7 +62,7 @@ def test_training_learns(records, tmp_path):
     assert command_line.run(train.main, [*flags, f"--data_dir={records}", f"--workdir={tmp_path}"]) == 0
     opened = records_folder.open_records(records)
     settings = command_line.parse(TrainingSettings, [f"--flagfile={tmp_path / 'flags.txt'}"])
-    labels, held_out = streams.load_labels(settings, opened)
+    labels, held_out = run_data.load_run_labels(settings, opened)
     mean_pose = np.broadcast_to(labels["pose"].mean(0), held_out["pose"].shape)
     chance = float(np.mean(metrics.n_mpjpe(held_out["pose"], mean_pose, held_out["pose_weight"])))
     error = callbacks.read_history(tmp_path / "history.csv")[-1]["val_n_mpjpe"]

@@ -14,7 +14,7 @@ import pathlib
 import time
 
 from hand_tf.core import command_line
-from hand_tf.core.settings import SettingError, check, setting
+from hand_tf.core.setting_fields import SettingError, check, setting
 from tfrecords_tools.dome import capture, dump, estimate, records
 from tfrecords_tools.dome.capture import CaptureSequence
 from tfrecords_tools.dome.dump import DumpSettings

@@ -13,7 +13,7 @@ from hand_tf.training.settings import TrainingSettings
 Labels = dict[str, np.ndarray]
 
 
-def load_labels(settings: TrainingSettings, records: Records) -> tuple[Labels | None, Labels | None]:
+def load_run_labels(settings: TrainingSettings, records: Records) -> tuple[Labels | None, Labels | None]:
     """The labels that the scenario allows, and those of the held-out stretches; None where there are none.
 
     Raises ValueError for a scenario that the records cannot fill, or where the run to start from learned from the
@@ -44,10 +44,24 @@ def load_labels(settings: TrainingSettings, records: Records) -> tuple[Labels | 
 
 
 def _check_earlier_labels(settings):
+    """The earlier run may have used the labels of this scenario and no others, or they would not be counted."""
     path = run_folder.summary_path(settings.init_from)
-    before = reading.read_json_object(path, ["scenario"])["scenario"] if path.is_file() else None
-    if before not in (None, settings.scenario):
-        raise ValueError(f"{path}: that run learned from the labels of {before}, this one may use {settings.scenario}")
+    if not path.is_file():
+        return
+    earlier = reading.read_json_object(path, ["scenario", "flags"])
+    if earlier["scenario"] is None:
+        return
+    if earlier["scenario"] != settings.scenario:
+        raise ValueError(
+            f"{path}: that run learned from the labels of {earlier['scenario']}, this one may use {settings.scenario}"
+        )
+    # Version 0.2.0 held nothing out.
+    share = float(earlier["flags"].get("validation_share", 0.0))
+    if share != settings.validation_share:
+        raise ValueError(
+            f"{path}: that run was trained with --validation_share={share:g}, this one has"
+            f" {settings.validation_share:g}: one would learn from labels that the other holds out"
+        )
 
 
 def batches(settings: TrainingSettings, records: Records, labels: Labels | None, first_epoch: int) -> tf.data.Dataset:
