@@ -60,8 +60,8 @@ def summary(docs: pathlib.Path) -> str:
     rows.append(("build", BUILD_ROWS[built["floor"]], f"{built['floor_ratio']:.2f}"))
     times = _latencies(docs, trained=False)["headline"]["ratios_of_latency"]
     for kind, label in (("litert", "LiteRT"), ("litert_int8", "LiteRT with 8-bit integers")):
-        ratio = 1 / times[f"resnet18:64 {kind}"]["/ hand_landmark_full"]
-        rows.append((f"one image through ResNet-18, {label}", PEERS["hand_landmark_full"], f"{ratio:.2f}"))
+        speed = 1 / times[f"resnet18:64 {kind}"]["/ hand_landmark_full"]
+        rows.append((f"one image through ResNet-18, {label}", PEERS["hand_landmark_full"], f"{speed:.2f}"))
     return markdown(("", "compared with", "relative speed"), rows)
 
 
@@ -139,12 +139,13 @@ def inference(docs: pathlib.Path, trained: bool) -> str:
     """Exported networks beside MediaPipe's; trained ones with their accuracy."""
     line = _latencies(docs, trained)
     plain = {row["network"]: row["n_mpjpe"] for row in line["rows"] if row["format"] == "savedmodel" and trained}
-    titles = ["network", "format", "ms", "90th percentile", "images/s", "time / full's", "time / lite's"]
+    titles = ["network", "format", "ms", "90th percentile", "images/s", "speed vs. full", "speed vs. lite"]
     rows = []
     for row in line["rows"]:
         times = (f"{row['ms']:.2f}", f"{row['ms_p90']:.2f}", f"{row['images_per_second']:.0f}")
-        ratios = (f"{row[f'/ {peer}']:.2f}" if f"/ {peer}" in row else None for peer in PEERS)
-        rows.append([PEERS.get(row["network"], f"`{row['network']}`"), row["format"], *times, *ratios])
+        # The file has ratios of latencies; a page that calls speeds above 1 faster shows their inverse.
+        speeds = (f"{1 / row[f'/ {peer}']:.2f}" if f"/ {peer}" in row else None for peer in PEERS)
+        rows.append([PEERS.get(row["network"], f"`{row['network']}`"), row["format"], *times, *speeds])
         if trained:
             score = row.get("n_mpjpe")
             difference = None if score is None else score - plain[row["network"]]

@@ -62,6 +62,19 @@ def test_markers_that_do_not_match_are_refused(text, message):
         docs_tables.refresh(text, DOCS)
 
 
+@pytest.mark.parametrize("name", ["inference_new", "inference_trained"])
+def test_a_model_that_takes_less_time_has_the_higher_relative_speed(name):
+    titles, _, *lines = docs_tables.TABLES[name](DOCS).partition("\n\n")[0].splitlines()
+    titles = [title.strip() for title in titles.strip("|").split("|")]
+    rows = [dict(zip(titles, map(str.strip, line.strip("|").split("|")), strict=True)) for line in lines]
+    for peer in ("full", "lite"):
+        (other,) = (float(row["ms"]) for row in rows if row["network"] == f"MediaPipe {peer}")
+        # Not equal: the tables give the ratio of medians in one column, the median of ratios in the other.
+        assert [float(row[f"speed vs. {peer}"]) for row in rows] == pytest.approx(
+            [other / float(row["ms"]) for row in rows], rel=0.1
+        )
+
+
 def test_amounts_keep_their_value_and_take_the_largest_unit_that_fits():
     days = [(86400, "d"), (3600, "h"), (1, "s")]
     assert [scale_tables.amount(value, days) for value in (172800, 5400, 0.5)] == ["2 d", "1.5 h", "0.5 s"]
@@ -138,7 +151,7 @@ def test_commands_exist_and_have_the_flags_that_pages_use(page):
         if module.split(".")[0] not in ("hand_tf", "tfrecords_tools", "benchmarks") or "gpu" in module:
             continue
         main = importlib.import_module(f"{module}.__main__" if module == "tfrecords_tools.dome" else module).main
-        fields = {field.name for field in dataclasses.fields(command_line.settings_of(main))}
+        fields = {field.name for field in dataclasses.fields(command_line.settings_class_of(main))}
         for name, value in arguments:
             assert name in fields | {f"no{field}" for field in fields} | {"flagfile", "help", "verbose"}, (module, name)
             if name == "flagfile" and "." not in value:
