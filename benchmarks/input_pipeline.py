@@ -41,6 +41,8 @@ from hand_tf.training.settings import TrainingSettings
 
 WARM_UP = 4  # batches, which fill the shuffle buffers
 AT_A_TIME = 512  # JPEGs per call of TensorFlow's decoder
+DRAWN = ("min_time_gap", "same_view_share")  # settings that say which triplets are drawn
+NOT_AUGMENTED = {"in_plane_degrees": 0.0, "scale_jitter": (1.0, 1.0), "centre_jitter": 0.0, "colour_strength": 0.0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,24 +63,32 @@ class InputPipelineSettings:
             raise SettingError(f"--copies={','.join(self.copies)}: expected whole numbers above 0")
 
 
-def augmentation() -> dict:
-    """The augmentation of the flagfile `pretrain_aug`, as arguments of `triplets.unlabelled`."""
+def training_options(*names: str) -> dict:
+    """The settings `names` of the flagfile `pretrain_aug`, as arguments of `triplets`."""
     values = command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug", "--data_dir=-", "--workdir=-"])
-    names = ("in_plane_degrees", "colour_strength", "centre_jitter", "scale_jitter")
     return {name: getattr(values, name) for name in names}
 
 
-def batches(records: Records, settings: InputPipelineSettings, steps: int | None = None, **options) -> tf.data.Dataset:
-    """The pipeline as in training, in epochs of `steps`."""
-    steps = steps or WARM_UP + settings.batches
-    subjects = records.manifest.subjects
-    return triplets.unlabelled(records, subjects, batch_size=settings.batch_size, steps=steps, seed=0, **options)
+def batches(
+    records: Records, settings: InputPipelineSettings, steps: int | None = None, augmented: bool = False
+) -> tf.data.Dataset:
+    """The pipeline as in training, in epochs of `steps`; `augmented` as by the flagfile `pretrain_aug`."""
+    return triplets.unlabelled(
+        records,
+        records.manifest.subjects,
+        batch_size=settings.batch_size,
+        steps=steps or WARM_UP + settings.batches,
+        seed=0,
+        **training_options(*DRAWN, "foreground_weight", "foreground_threshold", "shuffle_rotation"),
+        **(training_options(*NOT_AUGMENTED) if augmented else NOT_AUGMENTED),
+    )
 
 
 def encoded(records: Records, settings: InputPipelineSettings) -> tf.data.Dataset:
     """The same triplets before they are decoded, in batches."""
     count = (WARM_UP + settings.batches) * settings.batch_size
-    return triplets.undecoded(records, records.manifest.subjects, count=count, seed=0).batch(settings.batch_size)
+    stream = triplets.undecoded(records, records.manifest.subjects, count=count, seed=0, **training_options(*DRAWN))
+    return stream.batch(settings.batch_size)
 
 
 def jpegs(records: Records, settings: InputPipelineSettings) -> tuple[list[bytes], float]:
@@ -169,7 +179,7 @@ def measure(records: Records, settings: InputPipelineSettings) -> tuple[dict[str
     floor = decoders(images)
     timed = {
         "pipeline": lambda: time_stream(batches(records, settings), settings),
-        "pipeline, augmented": lambda: time_stream(batches(records, settings, **augmentation()), settings),
+        "pipeline, augmented": lambda: time_stream(batches(records, settings, augmented=True), settings),
         "its encoded triplets": lambda: time_stream(encoded(records, settings), settings),
         **{name: lambda part=part: time_decoder(*part) for name, part in floor.items()},
     }

@@ -13,19 +13,23 @@ Q = Z(a) is the in-plane rotation of `pretrain_aug`, clockwise on screen for a >
 stateless `seed` int64 [2] and is a pure function of its arguments.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from hand_tf.core import geometry
 
+Batch = dict[str, tf.Tensor]
 
-def in_plane(degrees):
+
+def in_plane(degrees: tf.Tensor) -> tf.Tensor:
     """Z(a) [batch, 3, 3] of angles [batch] in degrees."""
     angle = degrees * (3.14159265358979 / 180.0)
     return _matrices(geometry.in_plane_entries(tf.cos(angle), tf.sin(angle)))
 
 
-def look_at(rays):
-    """The smallest rotations [batch, 3, 3] that turn `rays` [batch, 3] (z > 0) onto the optical axis."""
+def rotation_to_z(rays: tf.Tensor) -> tf.Tensor:
+    """The smallest rotations [batch, 3, 3] that take `rays` [batch, 3] (z > 0) to the optical axis."""
     x, y, z = tf.unstack(tf.math.l2_normalize(rays, axis=-1), axis=-1)
     return _matrices(geometry.rotation_to_z_entries(x, y, z))
 
@@ -40,7 +44,8 @@ def _sampled(images, mapping):
     """`images` [batch, H, W, 3] uint8 at x_old ~ mapping [batch, 3, 3] x_new, bilinear; 0 outside."""
     height, width = images.shape[1:3]
     y, x = tf.meshgrid(tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij")
-    x, y, z = (row[:, 0, None, None] * x + row[:, 1, None, None] * y + row[:, 2, None, None] for row in _rows(mapping))
+    rows = tf.unstack(mapping, axis=1)
+    x, y, z = (row[:, 0, None, None] * x + row[:, 1, None, None] * y + row[:, 2, None, None] for row in rows)
     x, y = x / z, y / z
     left, top = tf.floor(x), tf.floor(y)
     pixels, total = tf.reshape(images, [-1, height * width, 3]), 0.0
@@ -54,17 +59,17 @@ def _sampled(images, mapping):
     return tf.reshape(tf.cast(tf.round(total), tf.uint8), tf.shape(images))
 
 
-def _rows(matrices):
-    return tf.unstack(matrices, axis=1)
+def warp(images: tf.Tensor, camera_rotation: tf.Tensor, intrinsics: tf.Tensor, new_intrinsics: tf.Tensor) -> tf.Tensor:
+    """`images` [batch, H, W, 3] uint8 as the rotated virtual camera sees them; 0 where it sees beyond their border.
 
-
-def warp(images, camera_rotation, intrinsics, new_intrinsics):
-    """`images` [batch, H, W, 3] uint8 as the rotated virtual camera sees them; 0 where it sees beyond their border."""
+    Rotation and intrinsics (px) are [batch, 3, 3].
+    """
     return _sampled(images, intrinsics @ tf.linalg.matrix_transpose(camera_rotation) @ tf.linalg.inv(new_intrinsics))
 
 
-def _uniform(seed, salt, shape, low, high):
-    return tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, salt), low, high)
+def _uniform(seed, number, shape, low, high):
+    """Uniform in low..high; each use of one `seed` has its own `number`."""
+    return tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, number), low, high)
 
 
 def _plain_intrinsics(images):
@@ -82,17 +87,28 @@ def _new_camera(batch, seed, max_degrees, scale, centre):
     side = tf.exp(_uniform(seed, 11, [count], tf.math.log(scale[0]), tf.math.log(scale[1])))
     shift = _uniform(seed, 12, [count, 2], -centre, centre) * size
     rays = tf.concat([shift / K[:, :1, 0], tf.ones([count, 1])], -1)
-    camera_rotation = in_plane(_uniform(seed, 13, [count], -max_degrees, max_degrees)) @ look_at(rays)
+    camera_rotation = in_plane(_uniform(seed, 13, [count], -max_degrees, max_degrees)) @ rotation_to_z(rays)
     new_K = tf.concat([K[:, :2, :2] / side[:, None, None], K[:, :2, 2:]], -1)
     return camera_rotation, tf.concat([new_K, K[:, 2:]], 1)
 
 
-def rotate_triplet(batch, seed, max_degrees, scale=(1.0, 1.0), centre=0.0):
+def rotate_triplet(
+    batch: Batch,
+    seed: tf.Tensor,
+    max_degrees: float,
+    scale: tuple[float, float] = (1.0, 1.0),
+    centre: float = 0.0,
+) -> Batch:
     """In-plane rotations of a batch of triplets, and other boxes for its sources.
 
     Source, target and reference rotate independently; the background rotates with the target; `rotation` becomes
     Q_target rotation Q_source^T. Scale and centre vary as for `recrop`, but of the source only: so the points learn to
     be those of the crop that was meant, whatever box it was cut by.
+
+    Args:
+        batch: `source`, `target`, `reference`, `background` [batch, H, W, 3] uint8, `rotation` [batch, 3, 3] and the
+            source's `intrinsics` [batch, 3, 3] px.
+        seed, max_degrees, scale, centre: as for `recrop`.
     """
     count, K = tf.shape(batch["source"])[0], _plain_intrinsics(batch["source"])
     camera_rotation, new_K = _new_camera(batch, seed, max_degrees, scale, centre)
@@ -101,8 +117,8 @@ def rotate_triplet(batch, seed, max_degrees, scale=(1.0, 1.0), centre=0.0):
     if not max_degrees:
         return batch | changed
     camera_rotations = {
-        name: in_plane(_uniform(seed, salt, [count], -max_degrees, max_degrees))
-        for salt, name in enumerate(("target", "reference"))
+        name: in_plane(_uniform(seed, number, [count], -max_degrees, max_degrees))
+        for number, name in enumerate(("target", "reference"))
     }
     camera_rotations["background"] = camera_rotations["target"]
     changed |= {name: warp(batch[name], each, K, K) for name, each in camera_rotations.items()}
@@ -110,7 +126,7 @@ def rotate_triplet(batch, seed, max_degrees, scale=(1.0, 1.0), centre=0.0):
     return batch | changed
 
 
-def recrop(batch, seed, max_degrees, scale, centre):
+def recrop(batch: Batch, seed: tf.Tensor, max_degrees: float, scale: tuple[float, float], centre: float) -> Batch:
     """Labelled crops as another box would have cut them: in-plane rotation, scale and centre jitter.
 
     Args:
@@ -128,7 +144,7 @@ def recrop(batch, seed, max_degrees, scale, centre):
     }
 
 
-def box_of_joints(pixels, weights):
+def box_of_joints(pixels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Centres [batch, 2] and longer sides [batch] (px) of tight boxes of `pixels` [batch, 21, 2] with weight > 0."""
     seen = weights[..., None] > 0
     low = tf.reduce_min(tf.where(seen, pixels, pixels.dtype.max), axis=1)
@@ -136,7 +152,7 @@ def box_of_joints(pixels, weights):
     return (low + high) / 2, tf.reduce_max(high - low, axis=-1)
 
 
-def crop_box2d(batch, margin):
+def crop_box2d(batch: Batch, margin: float) -> Batch:
     """Labelled crops cut again about the tight 2D box of their joints, as at prediction time.
 
     Args:
@@ -147,7 +163,7 @@ def crop_box2d(batch, margin):
     size = tf.cast(tf.shape(images)[1], tf.float32)
     centre, side = box_of_joints(batch["joints_2d"], batch["pose_weight"])
     rays = tf.concat([(centre - K[:, :2, 2]) / K[:, :1, 0], tf.ones_like(centre[:, :1])], -1)
-    camera_rotation = look_at(rays)
+    camera_rotation = rotation_to_z(rays)
     # The new axis is longer than the old one by |ray|, and with it the focal length for one scale on screen.
     zoom = size / (side * margin) * tf.norm(rays, axis=-1)
     new_K = tf.concat([K[:, :2, :2] * zoom[:, None, None], K[:, :2, 2:]], -1)
@@ -162,7 +178,7 @@ def crop_box2d(batch, margin):
     }
 
 
-def colour(batch, names, seed, strength):
+def colour(batch: Batch, names: Sequence[str], seed: tf.Tensor, strength: float) -> Batch:
     """One random brightness and one random gain per channel for each sample, the same for all its images `names`.
 
     Gains are log-uniform in 1 / (1 + strength) .. 1 + strength. The views of a triplet must share them: otherwise the
@@ -182,7 +198,7 @@ def _brightened(image, gain):
     return tf.cast(tf.clip_by_value(tf.cast(image, tf.float32) * gain + 0.5, 0.0, 255.0), tf.uint8)
 
 
-def differs(target, background, threshold):
+def differs(target: tf.Tensor, background: tf.Tensor, threshold: float | tf.Tensor) -> tf.Tensor:
     """Where `target` and `background` [batch, H, W, 3] uint8 differ by more than `threshold` (of 0..1): [batch, H, W].
 
     This is the hand, and whatever else is not part of the empty scene.
@@ -191,7 +207,9 @@ def differs(target, background, threshold):
     return tf.reduce_max(difference, axis=-1) > tf.cast(threshold * 255.0, tf.int16)
 
 
-def foreground(target, background, threshold, weight):
+def foreground(
+    target: tf.Tensor, background: tf.Tensor, threshold: float, weight: float
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The mask of `differs` as uint8, and pixel weights float32, `weight` inside the mask and 1 outside.
 
     Both [batch, H, W].

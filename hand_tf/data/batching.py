@@ -6,7 +6,7 @@ threads hand over batches, not pictures.
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -16,11 +16,11 @@ AUTOTUNE = tf.data.AUTOTUNE
 READ_BYTES = 1 << 18  # at a time from a shard
 
 
-def salted(seed, *salts):
-    """A scalar int64 seed that mixes `seed` with `salts` (integers or scalar int64 tensors)."""
+def mixed_seed(seed: int | tf.Tensor, *numbers: int | tf.Tensor) -> tf.Tensor:
+    """A scalar int64 seed of its own for each sequence of `numbers`; all are integers or scalar int64 tensors."""
     state = tf.stack([tf.cast(seed, tf.int64), tf.constant(0, tf.int64)])
-    for salt in salts:
-        state = tf.random.experimental.stateless_fold_in(state, tf.cast(salt, tf.int64))
+    for number in numbers:
+        state = tf.random.experimental.stateless_fold_in(state, tf.cast(number, tf.int64))
     return tf.random.stateless_uniform([], state, 0, 2**31 - 1, tf.int64)
 
 
@@ -36,19 +36,23 @@ def damage_named(records: records_folder.Records) -> Iterator[None]:
         ) from error
 
 
-def epochs(one_pass, count, seed, first_epoch):
+def epochs(
+    one_pass: Callable[[tf.Tensor], tf.data.Dataset], count: int, seed: int, first_epoch: int
+) -> tf.data.Dataset:
     """The stream of epochs: each repeats `one_pass(seed of the pass)` until it has `count` elements."""
 
     def epoch(number):
         # The seed of this graph only. Shuffling mixes it in, and a user's global seed must not change the batches.
         tf.random.set_seed(1)
-        passes = tf.data.Dataset.range(2**31).flat_map(lambda n: one_pass(salted(seed, number, n)))
+        passes = tf.data.Dataset.range(2**31).flat_map(lambda n: one_pass(mixed_seed(seed, number, n)))
         return passes.take(count)
 
     return tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch)
 
 
-def decode(batch, names, size, twins=None):
+def decode(
+    batch: dict[str, tf.Tensor], names: Sequence[str], size: int, twins: Mapping[str, str] | None = None
+) -> dict[str, tf.Tensor]:
     """`batch` with its encoded images `names` [batch] as uint8 [batch, size, size, 3].
 
     `twins` maps a name to an earlier one that often has the very same picture, which is then decoded once.
@@ -72,8 +76,13 @@ def decode(batch, names, size, twins=None):
     return batch | tf.map_fn(pictures, encoded, parallel_iterations=1, fn_output_signature=images)
 
 
-def batches(stream, to_training, batch_size, seed, first_step):
-    """Batches `to_training(encoded batch, seed)` of an endless stream of samples; each has its own seed."""
+def make_batches(
+    stream: tf.data.Dataset, to_training: Callable, batch_size: int, seed: int, first_step: int
+) -> tf.data.Dataset:
+    """Batches of an endless stream of encoded samples, made by `to_training(encoded batch, seed)`.
+
+    The seed, int64 [2], differs from batch to batch; `first_step` is the number of the first one.
+    """
     steps = tf.data.Dataset.range(first_step, 2**62).map(lambda step: tf.stack([tf.cast(seed, tf.int64), step]))
     samples = tf.data.Dataset.zip(stream.batch(batch_size, drop_remainder=True), steps)
     return ready(samples.map(to_training, num_parallel_calls=AUTOTUNE, deterministic=True))

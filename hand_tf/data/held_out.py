@@ -1,4 +1,4 @@
-"""Held-out stretches: parts of the training subjects' time whose labels measure a run instead of teaching it.
+"""Held-out stretches: parts of the training subjects' time whose labels are used for validation, not for training.
 
 The time of each group (sequence, subject, side) is cut into two halves; each half gives one stretch, `share` of its
 length, at a place that depends on the group's name alone. So a stretch holds instants that follow one another: single

@@ -61,7 +61,7 @@ def load_labels(records: records_folder.Records, chosen: list[tuple[str, str]]) 
     return {name: np.stack([crop[name] for crop in crops]) for name in crops[0]}
 
 
-def pose_statistics(labels):
+def pose_statistics(labels: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation [21, 3] (mm) of the labels' poses, over accepted joints only."""
     weight = labels["pose_weight"][..., None]
     count = np.maximum(weight.sum(0), 1)
@@ -69,19 +69,19 @@ def pose_statistics(labels):
     return mean, np.sqrt((weight * (labels["pose"] - mean) ** 2).sum(0) / count)
 
 
-def batches(
-    labels,
-    crop_size,
+def training_batches(
+    labels: dict[str, np.ndarray],
+    crop_size: int,
     *,
-    batch_size,
-    steps,
-    seed,
-    first_epoch=0,
-    in_plane_degrees=0.0,
-    colour_strength=0.0,
-    scale_jitter=(1.0, 1.0),
-    centre_jitter=0.0,
-):
+    batch_size: int,
+    steps: int,
+    seed: int,
+    in_plane_degrees: float,
+    scale_jitter: tuple[float, float],
+    centre_jitter: float,
+    colour_strength: float,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
     """Labelled crops, repeated without end. Paired with a larger stream, this is minority oversampling.
 
     Args:
@@ -92,10 +92,11 @@ def batches(
     Returns:
         A dataset of (x, y, sample_weight).
     """
-    names = ("source", "pose", "pose_weight", "intrinsics")
     # Tensors made here are captured by the functions below; arrays would be copied into their graphs.
-    crops = {name: tf.constant(labels[name]) for name in names}
-    count = len(labels["pose"])
+    crops = {name: tf.constant(labels[name]) for name in ("source", "pose", "pose_weight", "intrinsics")}
+
+    def one_pass(pass_seed):
+        return tf.data.Dataset.from_tensor_slices(crops).shuffle(len(labels["pose"]), pass_seed)
 
     def to_training(batch, batch_seed):
         batch = batching.decode(batch, ("source",), crop_size)
@@ -105,13 +106,8 @@ def batches(
             batch = augmentation.colour(batch, ("source",), batch_seed, colour_strength)
         return {"source": batch["source"]}, {"pose": batch["pose"]}, {"pose": batch["pose_weight"]}
 
-    stream = batching.epochs(
-        lambda pass_seed: tf.data.Dataset.from_tensor_slices(crops).shuffle(count, pass_seed),
-        batch_size * steps,
-        seed,
-        first_epoch,
-    )
-    return batching.batches(stream, to_training, batch_size, seed, first_epoch * steps)
+    stream = batching.epochs(one_pass, batch_size * steps, seed, first_epoch)
+    return batching.make_batches(stream, to_training, batch_size, seed, first_epoch * steps)
 
 
 def evaluation(

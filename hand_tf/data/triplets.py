@@ -8,7 +8,7 @@ triplet uses are decoded. Every stream is infinite, cut into epochs of `steps` b
     unlabelled   x = {source, reference, rotation, background}
                  y = {image, features}: the target, {mask}: where it differs from the background
                  w = {image}: foreground weights
-    joint        the above and `labelled_crops.batches`, whose image becomes x["labelled"]
+    joint        the above and `labelled_crops.training_batches`, whose image becomes x["labelled"]
 """
 
 from collections.abc import Sequence
@@ -105,7 +105,7 @@ def _triplets_of_group(files, seed, least, same_view_share):
         .map(_parse_pair)
         .filter(lambda first, second: _far_apart(first, second, least))
         .enumerate()
-        .map(lambda n, pair: _draw_both(*pair, batching.salted(seed, n), same_view_share))
+        .map(lambda n, pair: _draw_both(*pair, batching.mixed_seed(seed, n), same_view_share))
     )
 
 
@@ -118,7 +118,7 @@ def _one_pass(groups, least, same_view_share, seed):
         .enumerate()
         .shuffle(len(groups), seed)
         .interleave(
-            lambda n, files: _triplets_of_group(files, batching.salted(seed, n), least, same_view_share),
+            lambda n, files: _triplets_of_group(files, batching.mixed_seed(seed, n), least, same_view_share),
             cycle_length=min(len(groups), GROUPS_AT_ONCE),
             num_parallel_calls=batching.AUTOTUNE,
             deterministic=True,
@@ -128,7 +128,16 @@ def _one_pass(groups, least, same_view_share, seed):
     return triplets.unbatch().shuffle(TRIPLETS_TO_SHUFFLE, seed)
 
 
-def undecoded(records, subjects, *, count, seed, first_epoch=0, min_time_gap=1.0, same_view_share=0.3):
+def undecoded(
+    records: Records,
+    subjects: Sequence[str],
+    *,
+    count: int,
+    seed: int,
+    min_time_gap: float,
+    same_view_share: float,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
     """The stream of triplets, `count` an epoch, their images `IMAGES` still encoded; see `unlabelled`."""
     groups, least = usable_groups(records, subjects, min_time_gap), min_frames(min_time_gap, records.manifest.fps)
     return batching.epochs(lambda seed: _one_pass(groups, least, same_view_share, seed), count, seed, first_epoch)
@@ -138,29 +147,29 @@ def unlabelled(
     records: Records,
     subjects: Sequence[str],
     *,
-    batch_size,
-    steps,
-    seed,
-    first_epoch=0,
-    min_time_gap=1.0,
-    same_view_share=0.3,
-    in_plane_degrees=0.0,
-    scale_jitter=(1.0, 1.0),
-    centre_jitter=0.0,
-    colour_strength=0.0,
-    foreground_weight=6.0,
-    foreground_threshold=0.04,
-    shuffle_rotation=False,
-):
+    batch_size: int,
+    steps: int,
+    seed: int,
+    min_time_gap: float,
+    same_view_share: float,
+    in_plane_degrees: float,
+    scale_jitter: tuple[float, float],
+    centre_jitter: float,
+    colour_strength: float,
+    foreground_weight: float,
+    foreground_threshold: float,
+    shuffle_rotation: bool,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
     """Triplets of novel views, for `pretrain` and the unlabelled half of joint training.
 
     Args:
         records: folder of records; subjects: names of those to use.
-        batch_size, steps: triplets a batch and batches an epoch.
+        batch_size, steps: triplets per batch and batches per epoch.
         seed, first_epoch: see the module's docstring.
         min_time_gap: seconds between t and t'.
         same_view_share: share of triplets with i = j, plain auto-encoding.
-        in_plane_degrees: source, target and reference turn independently by up to this angle (`pretrain_aug`).
+        in_plane_degrees: source, target and reference rotate independently by up to this angle (`pretrain_aug`).
         scale_jitter, centre_jitter: other boxes for the sources; see `augmentation.rotate_triplet`.
         colour_strength: see `augmentation.colour`.
         foreground_weight: of the pixels in which target and background differ by more than foreground_threshold
@@ -169,17 +178,11 @@ def unlabelled(
 
     Returns:
         A dataset of (x, y, sample_weight); images uint8 [batch, size, size, 3].
+
+    Raises:
+        ValueError: see `usable_groups`.
     """
-    stream = undecoded(
-        records,
-        subjects,
-        count=batch_size * steps,
-        seed=seed,
-        first_epoch=first_epoch,
-        min_time_gap=min_time_gap,
-        same_view_share=same_view_share,
-    )
-    size = records.manifest.crop_size
+    count, size = batch_size * steps, records.manifest.crop_size
     ones = tf.ones([batch_size, size, size])  # a captured constant: made once
 
     def to_training(batch, batch_seed):
@@ -190,19 +193,33 @@ def unlabelled(
             batch = augmentation.colour(batch, IMAGES, batch_seed, colour_strength)
         if shuffle_rotation:
             batch = batch | {"rotation": tf.roll(batch["rotation"], 1, 0)}
-        # Choice: most of a crop is background, which compositing reproduces without learning anything; unweighted, the
-        # hand would hardly count in the loss. The predicted mask never weights it: the mask would learn to shrink.
-        mask, weights = augmentation.foreground(
-            batch["target"], batch["background"], foreground_threshold, foreground_weight
-        )
-        x = {name: batch[name] for name in ("source", "reference", "rotation", "background")}
-        y = {"image": batch["target"], "features": batch["target"], "mask": mask[..., None]}
-        return x, y, {"image": weights, "features": ones[:, 0, 0], "mask": ones}
+        return _with_targets(batch, ones, foreground_threshold, foreground_weight)
 
-    return batching.batches(stream, to_training, batch_size, seed, first_epoch * steps)
+    stream = undecoded(
+        records,
+        subjects,
+        count=count,
+        seed=seed,
+        min_time_gap=min_time_gap,
+        same_view_share=same_view_share,
+        first_epoch=first_epoch,
+    )
+    return batching.make_batches(stream, to_training, batch_size, seed, first_epoch * steps)
 
 
-def joint(unlabelled_batches, labelled_batches):
+def _with_targets(batch, ones, foreground_threshold, foreground_weight):
+    """A decoded batch as (x, y, sample_weight); `ones` [batch, size, size]."""
+    # Choice: most of a crop is background, which compositing reproduces without learning anything; unweighted, the
+    # hand would hardly count in the loss. The predicted mask never weights it: the mask would learn to shrink.
+    mask, weights = augmentation.foreground(
+        batch["target"], batch["background"], foreground_threshold, foreground_weight
+    )
+    x = {name: batch[name] for name in ("source", "reference", "rotation", "background")}
+    y = {"image": batch["target"], "features": batch["target"], "mask": mask[..., None]}
+    return x, y, {"image": weights, "features": ones[:, 0, 0], "mask": ones}
+
+
+def joint(unlabelled_batches: tf.data.Dataset, labelled_batches: tf.data.Dataset) -> tf.data.Dataset:
     """Pairs the two streams: every batch, and every replica's part of it, holds as many labels as triplets.
 
     # Paper: Sec. 2.3, random minority oversampling: the labelled stream repeats as often as needed.

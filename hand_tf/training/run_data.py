@@ -95,8 +95,8 @@ def unlabelled(settings: TrainingSettings, records: Records, first_epoch: int) -
 
 
 def labelled(settings: TrainingSettings, records: Records, labels: Labels, first_epoch: int) -> tf.data.Dataset:
-    """Batches of labelled crops; see `labelled_crops.batches`."""
-    return labelled_crops.batches(
+    """Batches of labelled crops; see `labelled_crops.training_batches`."""
+    return labelled_crops.training_batches(
         labels,
         records.manifest.crop_size,
         in_plane_degrees=settings.label_in_plane_degrees,

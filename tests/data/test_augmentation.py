@@ -121,7 +121,7 @@ def test_rotations_equal_those_of_geometry():
     np.testing.assert_allclose(augmentation.in_plane(tf.constant(degrees, tf.float32)), expected, atol=1e-6)
     rays = np.random.default_rng(1).normal([0, 0, 2], 1.0, (9, 3))
     expected = np.stack([geometry.rotation_to_z(ray) for ray in rays])
-    np.testing.assert_allclose(augmentation.look_at(tf.constant(rays, tf.float32)), expected, atol=1e-5)
+    np.testing.assert_allclose(augmentation.rotation_to_z(tf.constant(rays, tf.float32)), expected, atol=1e-5)
 
 
 def test_warp_by_nothing_changes_nothing():

@@ -14,6 +14,7 @@ from hand_tf.core import records_folder
 from hand_tf.data import batching, labelled_crops, scenarios, triplets
 
 BATCH, STEPS = 8, 2
+NOT_AUGMENTED = {"in_plane_degrees": 0.0, "scale_jitter": (1.0, 1.0), "centre_jitter": 0.0, "colour_strength": 0.0}
 FPS = 5  # of the fixture `records`; ten instants, from 0 to 1.8 seconds
 View = collections.namedtuple("View", "key number camera group frame")
 
@@ -87,7 +88,10 @@ def truth(records):
 
 
 def unlabelled(opened, subjects=None, seed=0, **options):
-    options = {"batch_size": BATCH, "steps": STEPS, "seed": seed, "same_view_share": 0.0} | options
+    """Triplets, without augmentation unless asked for."""
+    options = NOT_AUGMENTED | {"batch_size": BATCH, "steps": STEPS, "seed": seed, "same_view_share": 0.0} | options
+    weighted = {"foreground_weight": 6.0, "foreground_threshold": 0.04}
+    options = weighted | {"min_time_gap": 1.0, "shuffle_rotation": False} | options
     return triplets.unlabelled(opened, subjects or opened.manifest.subjects, **options)
 
 
@@ -303,8 +307,8 @@ def test_statistics_are_over_accepted_joints_only():
 
 
 def labelled(labels, opened, **options):
-    options = {"batch_size": 4, "steps": 6, "seed": 0} | options
-    return labelled_crops.batches(labels, opened.manifest.crop_size, **options)
+    options = NOT_AUGMENTED | {"batch_size": 4, "steps": 6, "seed": 0} | options
+    return labelled_crops.training_batches(labels, opened.manifest.crop_size, **options)
 
 
 def test_labelled_crops_come_equally_often_with_their_own_pose(labels, opened, truth):
