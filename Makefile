@@ -20,9 +20,12 @@ demo: install
 # The mathematics of the models is backend-free; its tests run on both backends.
 BACKEND_FREE := $(addprefix tests/,nets/test_layers.py training/test_losses.py nets/test_metrics.py nets/test_models.py nets/test_resnet.py)
 
+# One process per core; the tests of a file stay together, for they share what their fixtures have made.
+TEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+
 test: install
-	$(BIN)/python -m pytest
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(BACKEND_FREE)
+	$(TEST)
+	KERAS_BACKEND=jax $(TEST) $(BACKEND_FREE)
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -24,7 +24,7 @@ def main(began: float, arguments: list[str]) -> int:
 
     from hand_tf import train
     from hand_tf.core import command_line
-    from hand_tf.training import networks, trainer
+    from hand_tf.training import networks, run_data, trainer
 
     passed("TensorFlow, Keras")
 
@@ -40,7 +40,7 @@ def main(began: float, arguments: list[str]) -> int:
 
     note(networks, "compile_model", "records, networks")
     note(trainer, "_probe", "pose probe: crops, references")
-    note(streams, "batches", "input pipeline")
+    note(run_data, "batches", "input pipeline")
 
     class FirstStep(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):

@@ -279,7 +279,7 @@ def test_a_study_that_was_killed_continues(tmp_path, calls, run, monkeypatch, mo
     with monkeypatch.context() as patch, pytest.raises(Killed):
         main = module.main
 
-        def killed(settings: command_line.settings_of(main)) -> None:
+        def killed(settings: command_line.settings_class_of(main)) -> None:
             if len(folders(calls, victim)) == at:
                 raise Killed
             main(settings)

@@ -1,4 +1,4 @@
-"""Commands: the fields of a dataclass of settings (`core.setting_fields`) are the flags, `main(settings)` does the work.
+"""Commands: the fields of a dataclass of settings (`core.setting_fields`) are the flags of a command.
 
     def main(settings: BuildSettings) -> None: ...
 
@@ -17,6 +17,7 @@ The annotation of a field decides how its flag is written:
 
 import dataclasses
 import os
+import re
 import sys
 import textwrap
 import types
@@ -44,27 +45,49 @@ def parse(settings_class: type, arguments: Sequence[str]) -> Any:
 
     Raises SettingError for an unknown or missing flag or a wrong value, OSError for a flagfile that cannot be read.
     """
+    return _parse(settings_class, arguments)[0]
+
+
+def _parse(settings_class, arguments):
+    """The settings, and whether --verbose was given."""
     values = _flags_of(settings_class)
     try:
         positional = values(["command", *expand_flagfiles(arguments)])[1:]
+    except flags.IllegalFlagValueError as error:
+        raise SettingError(_illegal_value(str(error), settings_class)) from error
     except flags.Error as error:
         raise SettingError(str(error)) from error
-    found, place = {}, ""
+    found, takes_arguments = {}, False
     for field in dataclasses.fields(settings_class):
         if field.metadata["positional"]:
-            found[field.name], place = tuple(positional), field.metadata["positional"]
-        elif values[field.name].present or field.default is dataclasses.MISSING:
+            found[field.name], takes_arguments = tuple(positional), True
+        elif values[field.name].present:
             found[field.name] = _value(field, values[field.name].value)
-    if positional and not place:
+        elif field.default is dataclasses.MISSING:
+            raise SettingError(f"--{field.name} is missing: {field.metadata['help']}")
+    if positional and not takes_arguments:
         raise SettingError(f"unexpected argument {positional[0]!r}: this command takes flags only")
-    return settings_class(**found)
+    return settings_class(**found), values["verbose"].value
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def _illegal_value(message, settings_class):
+    """absl's message about a value that a flag cannot have, in the words of the other messages."""
+    match = re.match(r"flag --(\w+)=(.*?): ", message)
+    field = next((each for each in dataclasses.fields(settings_class) if match and each.name == match[1]), None)
+    if field is None:
+        return message
+    choices = field.metadata["choices"]
+    expected = f"one of {', '.join(choices)}" if choices else _KINDS.get(_kind(field), "another value")
+    return f"--{match[1]}={match[2]}: expected {expected}"
 
 
 def _flags_of(settings_class):
     """An absl `FlagValues` with one flag per field of the dataclass."""
     values = flags.FlagValues()
     values.set_gnu_getopt()  # flags may follow the arguments
-    # Accepted wherever a command is started; `execute` acts on it.
     flags.DEFINE_bool("verbose", False, "", flag_values=values)
     for field in dataclasses.fields(settings_class):
         kind, choices = _kind(field), field.metadata["choices"]
@@ -81,23 +104,23 @@ def _flags_of(settings_class):
     return values
 
 
+def _type(field):
+    """The annotation of a field, without `| None`."""
+    if not isinstance(field.type, types.UnionType):
+        return field.type
+    return next(each for each in typing.get_args(field.type) if each is not types.NoneType)
+
+
 def _kind(field):
-    """The type of a field: bool, int, float, str or tuple."""
-    annotation = field.type
-    if isinstance(annotation, types.UnionType):
-        (annotation,) = (each for each in typing.get_args(annotation) if each is not types.NoneType)
-    return typing.get_origin(annotation) or annotation
+    """bool, int, float, str or tuple."""
+    return typing.get_origin(_type(field)) or _type(field)
 
 
 def _value(field, value):
     """A flag's value as the field wants it."""
-    if value is None:
-        raise SettingError(f"--{field.name}: needed; {field.metadata['help']}")
     if _kind(field) is not tuple:
         return value
-    items = typing.get_args(field.type)
-    if isinstance(field.type, types.UnionType):
-        items = typing.get_args(next(each for each in items if typing.get_origin(each)))
+    items = typing.get_args(_type(field))
     if items[-1] is Ellipsis:
         return tuple(value)
     try:
@@ -112,11 +135,13 @@ def _value(field, value):
 # --- help -----------------------------------------------------------------------------------------------------------
 
 
-def help_text(main: Callable, name: str) -> str:
+def help_text(main: Callable) -> str:
     """What `--help` prints: the docstring of the command's module, then its flags by section, with their defaults."""
-    settings_class = settings_of(main)
-    fields = [field for field in dataclasses.fields(settings_class) if not field.metadata["positional"]]
-    lines = [(sys.modules[main.__module__].__doc__ or "").strip(), ""]
+    lines = [(sys.modules[main.__module__].__doc__ or "").strip()]
+    fields = dataclasses.fields(settings_class_of(main))
+    for field in (field for field in fields if field.metadata["positional"]):
+        lines += ["", "Arguments:", *_flag_help(field.metadata["positional"], field.metadata["help"])]
+    fields = [field for field in fields if not field.metadata["positional"]]
     for section in dict.fromkeys(field.metadata["section"] for field in fields):
         lines += ["", f"{section or 'Flags'}:"]
         for field in (field for field in fields if field.metadata["section"] == section):
@@ -124,7 +149,7 @@ def help_text(main: Callable, name: str) -> str:
     lines += ["", "Common to all commands:"]
     for flag, text in _COMMON_HELP:
         lines += _flag_help(flag, text)
-    return "\n".join(lines).replace("\n\n\n", "\n\n")
+    return "\n".join(lines)
 
 
 def _default(field):
@@ -148,27 +173,33 @@ def _flag_help(flag, text):
 # --- running --------------------------------------------------------------------------------------------------------
 
 
-def settings_of(main: Callable) -> type:
+def settings_class_of(main: Callable) -> type:
     """The dataclass of settings that `main` takes."""
     return typing.get_type_hints(main)["settings"]
 
 
-def run(main: Callable, arguments: Sequence[str], name: str = "") -> int:
+def run(main: Callable, arguments: Sequence[str], as_program: bool = False) -> int:
     """Runs a command in this process and returns its exit status.
 
     Wrong flags give one line and status 2, wrong input (ValueError, OSError) one line and status 1.
+    `as_program` leaves out TensorFlow's start-up messages, unless --verbose is given, for the rest of the process.
     """
     if {"--help", "-h", "--helpfull", "--helpshort"} & set(arguments):
-        print(help_text(main, name))
+        print(help_text(main))
         return 0
     try:
-        main(parse(settings_of(main), arguments))
+        settings, verbose = _parse(settings_class_of(main), arguments)
+        if verbose:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+        elif as_program:
+            stderr_filter.start()
+        main(settings)
     except SettingError as error:
         print(f"error: {error} (--help lists the flags)", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        raise
     except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -178,14 +209,27 @@ def run(main: Callable, arguments: Sequence[str], name: str = "") -> int:
 
 
 def execute(main: Callable, arguments: Sequence[str] | None = None) -> typing.NoReturn:
-    """Runs a command as a program of its own: with start-up messages left out, and ends the process."""
+    """Runs a command as a program of its own, and ends the process."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if "--verbose" not in arguments and not {"--help", "-h"} & set(arguments):
-        stderr_filter.start()
+    end_with(lambda: run(main, arguments, as_program=True))
+
+
+def end_with(work: Callable[[], int | None]) -> typing.NoReturn:
+    """Ends the process with the exit status that `work` returns; quietly if its output is no longer read."""
     try:
-        status = run(main, arguments)
-        sys.stdout.flush()
+        status = work()
+        if sys.stdout:
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = 141  # as of a program that SIGPIPE ends
     sys.exit(status)
+
+
+def _nobody_reads():
+    """Whether standard output is a pipe that nobody reads any more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False

@@ -32,9 +32,9 @@ def main() -> None:
     """Runs the command that the first argument names; ends the process."""
     name, arguments = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
     if name in ("--help", "-h", "help"):
-        print(usage())
+        command_line.end_with(lambda: print(usage()))
     elif name == "--version":
-        print(hand_tf.__version__)
+        command_line.end_with(lambda: print(hand_tf.__version__))
     elif name not in COMMANDS:
         print(f"error: {name}: no such command; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)

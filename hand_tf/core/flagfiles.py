@@ -42,10 +42,12 @@ def expand_flagfiles(arguments: Iterable[str], base: pathlib.Path | None = None,
 
 def find_flagfile(name: str, base: pathlib.Path | None = None) -> pathlib.Path:
     """The path of the flagfile called `name`; see the module's docstring. Raises SettingError if there is none."""
-    near = [base / name] if base else []
-    shipped = [folder / f"{name}.flags" for folder in SHIPPED if pathlib.PurePath(name).name == name]
-    for path in (*near, pathlib.Path(name), *shipped):
+    given = pathlib.Path(name).expanduser()
+    near = [base / given] if base else []
+    bare = given.name == name
+    shipped = [folder / f"{name.removesuffix('.flags')}.flags" for folder in SHIPPED if bare]
+    for path in (*near, given, *shipped):
         if path.is_file():
             return path.resolve()
-    known = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.flags")})
+    known = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.flags") if "." not in path.stem})
     raise SettingError(f"--flagfile={name}: no such file, and none of those that come with hand_tf: {', '.join(known)}")

@@ -46,7 +46,10 @@ def look_at_run_folder(workdir: str | pathlib.Path, settings: Any, digest: str, 
     text = reading.read_text(path)
     if _stamp(digest) not in text.splitlines():
         raise ValueError(f"{path}: the run learned from other records than --data_dir holds now; use another --workdir")
-    begun = command_line.parse(type(settings), [line for line in text.splitlines() if line.startswith("--")])
+    try:
+        begun = command_line.parse(type(settings), [line for line in text.splitlines() if line.startswith("--")])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     before, now = as_texts(begun), as_texts(settings)
     names = sorted((before.keys() | now.keys()) - set(may_change))
     changed = [name for name in names if before.get(name) != now.get(name)]

@@ -52,7 +52,7 @@ def setting(
         low, high: least and greatest value; above, below: the same, exclusive. For tuples they hold for each item.
         choices: the values allowed.
         repeated: the flag may be given several times (tuple[str, ...]).
-        positional: the field takes the arguments without a flag; the text is what usage calls them.
+        positional: the field takes the arguments without a flag; the text is what --help calls them.
     """
     metadata = {"help": help, "section": section, "low": low, "high": high, "above": above, "below": below}
     metadata |= {"choices": tuple(choices), "repeated": repeated, "positional": positional}
@@ -65,6 +65,8 @@ def check(settings: Any) -> None:
         value = getattr(settings, field.name)
         if value is None:
             continue
+        if value == "" and field.default is dataclasses.MISSING:
+            raise SettingError(f"--{field.name}=: expected a value; {field.metadata['help']}")
         for item in value if isinstance(value, tuple) else (value,):
             expected = _expected(item, field.metadata)
             if expected:

@@ -1,7 +1,7 @@
 """Checkpoints of a training run: every variable of model and optimizer, the states of random layers included, by name.
 
     WORKDIR/checkpoints/epoch_00012.npz    after 12 epochs: {name: array}
-    WORKDIR/checkpoints/best.npz           after the epoch with the lowest val_n_mpjpe, with --keep=best
+    WORKDIR/checkpoints/best_00007.npz     after the epoch with the lowest val_n_mpjpe, with --keep=best
 
     <part>/<layer>/<variable>    such as encoder/layer1.0.conv1/kernel
     optimizer/<name>/<slot>      such as optimizer/encoder/conv1/kernel/momentum
@@ -22,7 +22,9 @@ import numpy as np
 
 from hand_tf.core import atomic
 
-BEST = "best.npz"
+
+class DamagedCheckpoint(ValueError):
+    """A file that cannot be read as a checkpoint."""
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -30,21 +32,37 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
 
     Names do not depend on the numbers that Keras gives to optimizers and seed generators as it makes them.
     """
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # a second time would add variables
+        model.optimizer.build(model.trainable_variables)
     names = {id(variable): name for name, variable in _of_layers(model, "")}
-    named = [(names[id(variable)], variable) for variable in model.variables]
-    own = [v for v in model.optimizer.variables if v.path.rpartition("/")[2] in ("iteration", "learning_rate")]
-    slots = [v for v in model.optimizer.variables if not any(v is each for each in own)]
-    named += [(f"optimizer/{v.path.rpartition('/')[2]}", v) for v in own]
-    # As many slots for each trainable variable, one variable after the other.
-    count = len(slots) // max(len(model.trainable_variables), 1)
-    for i, slot in enumerate(slots):
-        owner = model.trainable_variables[i // count]
-        kind = slot.path.rpartition("/")[2].removeprefix(f"{owner.path.replace('/', '_')}_")
-        named.append((f"optimizer/{names[id(owner)]}/{kind}", slot))
-    found = dict(named)
-    if len(found) != len(named):
+    names |= _names_of_slots(model, names)
+    variables = [*model.variables, *model.optimizer.variables]
+    # What is left are single numbers of the optimizer: its iteration, its learning rate, the scale of its loss.
+    found = {names.get(id(v), f"optimizer/{v.path.rpartition('/')[2]}"): v for v in variables}
+    if len(found) != len(variables):
         raise ValueError("two variables of the model have one name, so a checkpoint could not tell them apart")
+    return found
+
+
+def _names_of_slots(model, names):
+    """{id: name} of the optimizer's momenta and the like: as many per trainable variable, one variable after the other.
+
+    `names` are those of the model's variables by id.
+    """
+    # With half precision, Keras wraps the optimizer in one that scales the loss and counts its own iterations.
+    optimizer, trained = getattr(model.optimizer, "inner_optimizer", model.optimizer), model.trainable_variables
+    slots, found = [], {}
+    for variable in optimizer.variables:
+        kind = variable.path.rpartition("/")[2]
+        if kind not in ("iteration", "learning_rate"):
+            slots.append(variable)
+        elif optimizer is not model.optimizer:
+            found[id(variable)] = f"optimizer/inner/{kind}"
+    count = len(slots) // max(len(trained), 1)
+    for position, slot in enumerate(slots):
+        owner = trained[position // count]
+        kind = slot.path.rpartition("/")[2].removeprefix(f"{owner.path.replace('/', '_')}_")
+        found[id(slot)] = f"optimizer/{names[id(owner)]}/{kind}"
     return found
 
 
@@ -69,12 +87,12 @@ def save(path: str | pathlib.Path, model: keras.Model) -> None:
 
 
 def restore(path: str | pathlib.Path, model: keras.Model) -> None:
-    """Puts the state in `path` into `model`. Raises ValueError for a damaged file and for one of another model."""
+    """Puts the state in `path` into `model`. Raises DamagedCheckpoint, and ValueError for one of another model."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error})") from error
+        raise DamagedCheckpoint(f"{path}: damaged ({error})") from error
     variables = named_variables(model)
     arrays = _by_name(arrays, variables)
     wrong = sorted(arrays.keys() ^ variables.keys())
@@ -100,22 +118,29 @@ def restore_newest(folder: str | pathlib.Path, model: keras.Model) -> int:
 
     Raises ValueError if it belongs to another model.
     """
-    for epoch, path in reversed(_epochs(folder).items()):
+    for epoch, path in reversed(epochs_of(folder).items()):
         try:
             restore(path, model)
-        except ValueError as error:
-            if "damaged" not in str(error):
-                raise
+        except DamagedCheckpoint as error:
             print(f"{error}: not used")
         else:
             return epoch
     return 0
 
 
-def _epochs(folder):
-    """{epoch: path} of the checkpoints in `folder`, ascending."""
-    found = {int(path.stem.removeprefix("epoch_")): path for path in pathlib.Path(folder).glob("epoch_*.npz")}
+def epochs_of(folder: str | pathlib.Path, kind: str = "epoch") -> dict[int, pathlib.Path]:
+    """{epoch: path} of the checkpoints `epoch_*.npz` in `folder`, or of `best_*.npz`, ascending."""
+    found = {}
+    for path in pathlib.Path(folder).glob(f"{kind}_*.npz"):
+        number = re.fullmatch(rf"{kind}_(\d+)\.npz", path.name)
+        if number:  # not a copy that somebody made
+            found[int(number[1])] = path
     return dict(sorted(found.items()))
+
+
+def path_of(folder: str | pathlib.Path, epoch: int, kind: str = "epoch") -> pathlib.Path:
+    """Where the checkpoint after `epoch` epochs lies."""
+    return pathlib.Path(folder) / f"{kind}_{epoch:05d}.npz"
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -129,6 +154,6 @@ class Checkpoint(keras.callbacks.Callback):
         last = epoch + 1 == self.params["epochs"] or self.model.stop_training
         if (epoch + 1) % self.every and not last:
             return
-        save(self.folder / f"epoch_{epoch + 1:05d}.npz", self.model)
-        for path in list(_epochs(self.folder).values())[:-2]:
+        save(path_of(self.folder, epoch + 1), self.model)
+        for path in list(epochs_of(self.folder).values())[:-2]:
             path.unlink()

@@ -14,7 +14,7 @@ from hand_tf.training.settings import TrainingSettings
 
 def comes_from_earlier(settings: TrainingSettings, name: str) -> bool:
     """Whether the run to start from, `init_from`, has the sub-model `name`."""
-    return settings.init_from is not None and (pathlib.Path(settings.init_from) / f"{name}.keras").is_file()
+    return bool(settings.init_from) and (pathlib.Path(settings.init_from) / f"{name}.keras").is_file()
 
 
 def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> dict[str, keras.Model]:

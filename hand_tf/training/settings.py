@@ -23,7 +23,7 @@ MAY_CHANGE = ("workdir", "process_id", "coordinator", "checkpoint_every", "probe
 class TrainingSettings:
     """See the help text of each field. Raises SettingError for values and combinations that cannot be."""
 
-    regime: str = _run("What is trained, and from what.", choices=tuple(regimes.REGIMES))
+    regime: str = _run("Training regime.", choices=tuple(regimes.REGIMES))
     data_dir: str = _run("Folder of records (tfrecords_tools.build).")
     workdir: str = _run("Folder of this run.")
     init_from: str | None = _run("Folder of the run to start from (pose_head, finetune, finetune_joint).", None)
@@ -37,7 +37,7 @@ class TrainingSettings:
     learning_rate: float = _length("Peak learning rate of Adam.", 1e-3, above=0)
     warmup_steps: int = _length("Steps of linear warm-up.", 0, low=0)
     decay: str = _length("Learning rate after the warm-up.", "cosine", choices=("cosine", "none"))
-    precision: str = _length("Keras' policy.", "float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+    precision: str = _length("Keras dtype policy.", "float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
 
     validation_share: float = _kept(
         "Share of the time of each training subject whose labels are held out, to measure val_mpjpe and val_n_mpjpe"
@@ -50,7 +50,7 @@ class TrainingSettings:
     keep: str = _kept(
         "Which epoch's networks are kept; best: of the lowest val_n_mpjpe.", "last", choices=("last", "best")
     )
-    early_stopping: int = _kept("Stop after so many epochs without a new lowest val_n_mpjpe. 0: never.", 0, low=0)
+    early_stopping: int = _kept("Stop after this many epochs without a new lowest val_n_mpjpe. 0: never.", 0, low=0)
     checkpoint_every: int = _kept("Epochs between checkpoints.", 1, low=1)
 
     processes: int = _hosts("Processes that train together; each reads its rows of every batch.", 1, low=1)
@@ -117,13 +117,26 @@ class TrainingSettings:
             raise SettingError(f"--regime={self.regime} starts from an earlier run: expected its folder as --init_from")
         if regime.labelled and not self.scenario:
             raise SettingError(f"--regime={self.regime} learns from labels: expected --scenario, such as S0:10%")
+        if self.scenario and not regime.labelled:
+            raise SettingError(f"--regime={self.regime} learns without labels: expected no --scenario")
         low, high = self.scale_jitter
         if low > high:
             raise SettingError(f"--scale_jitter={low:g},{high:g}: expected the smaller number first")
-        if not self.validation_share and (self.keep == "best" or self.early_stopping):
-            flag = "--keep=best" if self.keep == "best" else f"--early_stopping={self.early_stopping}"
-            raise SettingError(f"{flag} needs a validation set: expected --validation_share above 0, such as 0.1")
+        if self.probe_crops == 1:
+            raise SettingError("--probe_crops=1: expected 0, or at least 2: half as many crops measure the probe")
+        self._check_validation(regime)
         self._check_processes()
+
+    def _check_validation(self, regime):
+        if self.validation_share and not regime.labelled:
+            raise SettingError(f"--validation_share: --regime={self.regime} learns without labels; expected 0")
+        if self.keep == "last" and not self.early_stopping:
+            return
+        flag = "--keep=best" if self.keep == "best" else f"--early_stopping={self.early_stopping}"
+        if not self.validation_share:
+            raise SettingError(f"{flag} needs a validation set: expected --validation_share above 0, such as 0.1")
+        if self.processes > 1:
+            raise SettingError(f"{flag} works in one process only: expected --processes=1, not {self.processes}")
 
     def _check_processes(self):
         if self.batch_size % self.processes:

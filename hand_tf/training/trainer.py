@@ -32,7 +32,8 @@ def run(settings: TrainingSettings) -> None:
 
 
 def _train(settings, records):
-    regime, folder, crop_size = REGIMES[settings.regime], pathlib.Path(settings.workdir), records.manifest.crop_size
+    regime, folder = REGIMES[settings.regime], pathlib.Path(settings.workdir)
+    crop_size = records.manifest.crop_size
     leads = settings.process_id == 0  # of several processes, one writes
     if regime.needs_init and not networks.comes_from_earlier(settings, "encoder"):
         raise ValueError(f"--init_from={settings.init_from}: no encoder.keras there; has that run finished?")
@@ -53,8 +54,8 @@ def _train(settings, records):
     with strategy().scope():  # restoring makes the optimizer's variables
         first_epoch = checkpoints.restore_newest(folder / "checkpoints", model)
 
-    history = callbacks.History(folder, first_epoch)
-    if not validation.should_stop(history.rows, settings.early_stopping):
+    history = callbacks.History(folder, first_epoch) if leads else None
+    if not leads or not validation.should_stop(history.rows, settings.early_stopping):
         _say_what_runs(settings, labels, held_out, first_epoch)
         model.fit(
             run_data.batches(settings, records, labels, first_epoch),
@@ -94,10 +95,12 @@ def strategy():
 def _finish(settings, records, parts, model, labels, held_out, rows):
     """Saves the networks of the epoch that is kept, and the summary of the run."""
     folder, regime = pathlib.Path(settings.workdir), REGIMES[settings.regime]
-    num_epochs = kept_epoch = int(rows[-1]["epoch"])
-    if settings.keep == "best":
-        checkpoints.restore(folder / "checkpoints" / checkpoints.BEST, model)
-        kept_epoch = validation.best_epoch(rows)
+    num_epochs = int(rows[-1]["epoch"])
+    kept_epoch = validation.best_epoch(rows) if settings.keep == "best" else num_epochs
+    if not kept_epoch:
+        raise ValueError(f"{folder}: no epoch has a finite {validation.MONITOR}; the training has diverged")
+    if kept_epoch != num_epochs:
+        checkpoints.restore(checkpoints.path_of(folder / "checkpoints", kept_epoch, "best"), model)
     seconds = round(sum(row["seconds"] for row in rows), 1)  # of all parts of a resumed run
     summary = {
         "regime": regime.name,
@@ -118,7 +121,7 @@ def _finish(settings, records, parts, model, labels, held_out, rows):
     run_folder.finish(folder, parts, summary)
     print(f"{folder}: finished after {seconds:.0f} s of training; kept the networks of epoch {kept_epoch}")
     if regime.labelled:
-        print(f"next: python -m hand_tf.evaluate --data_dir={settings.data_dir} --run={folder}")
+        print(f"next: hand-tf evaluate --data_dir={settings.data_dir} --run={folder}")
 
 
 # --- callbacks ------------------------------------------------------------------------------------------------------
@@ -127,7 +130,7 @@ def _finish(settings, records, parts, model, labels, held_out, rows):
 def _callbacks(settings, records, parts, labels, held_out, history, probing):
     folder, validating = pathlib.Path(settings.workdir), []
     if held_out:
-        validating.append(validation.Validation(parts, probe.decode(held_out, whole_only=False)))
+        validating.append(validation.Validation(parts, probe.with_images(held_out, whole_only=False)))
     keeping = []
     if settings.keep == "best":
         keeping.append(validation.KeepBest(folder, history))
@@ -156,7 +159,7 @@ def _probe(settings, records, encoder):
         except ValueError as error:
             print(f"no pose probe: {error} (--probe_fit, --probe_test)")
             return None
-        sets.append(probe.decode(labelled_crops.load_labels(records, chosen[:count])))
+        sets.append(probe.with_images(labelled_crops.load_labels(records, chosen[:count])))
     references = {"probe_mean_pose": probe.mean_pose(sets[0]["pose"], sets[1]["pose"])}
     references["probe_start"] = probe.measure(encoder, *sets)
     values = " / ".join(f"{value:.1f}" for value in references.values())

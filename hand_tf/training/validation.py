@@ -6,6 +6,7 @@
 The best epoch is a function of the history, so a resumed run knows it.
 """
 
+import math
 import pathlib
 
 import keras
@@ -36,7 +37,7 @@ def measure(estimator: keras.Model, samples: dict, batch_size: int = 256) -> dic
 
 def best_epoch(rows: list[dict]) -> int:
     """The epoch with the lowest val_n_mpjpe in the rows of a history, the first of equals; 0 without any."""
-    measured = [row for row in rows if MONITOR in row]
+    measured = [row for row in rows if math.isfinite(row.get(MONITOR, math.nan))]
     return int(min(measured, key=lambda row: row[MONITOR])["epoch"]) if measured else 0
 
 
@@ -57,15 +58,24 @@ class Validation(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Saves the state as checkpoints/best.npz when val_n_mpjpe is lower than in all rows of `history` before."""
+    """Saves the state as checkpoints/best_*.npz when val_n_mpjpe is lower than in all rows of `history` before.
+
+    It keeps what a run needs that is killed now and continues from its newest checkpoint: the best epoch up to there.
+    """
 
     def __init__(self, workdir: pathlib.Path, history):
         super().__init__()
-        self.path, self.history = pathlib.Path(workdir) / "checkpoints" / checkpoints.BEST, history
+        self.folder, self.history = pathlib.Path(workdir) / "checkpoints", history
 
     def on_epoch_end(self, epoch, logs=None):
-        if best_epoch(self.history.rows) == epoch + 1:
-            checkpoints.save(self.path, self.model)
+        if best_epoch(self.history.rows) != epoch + 1:
+            return
+        checkpoints.save(checkpoints.path_of(self.folder, epoch + 1, "best"), self.model)
+        covered = max(checkpoints.epochs_of(self.folder), default=0)
+        needed = best_epoch([row for row in self.history.rows if row["epoch"] <= covered])
+        for number, path in checkpoints.epochs_of(self.folder, "best").items():
+            if number <= covered and number != needed:
+                path.unlink()
 
 
 class EarlyStopping(keras.callbacks.Callback):

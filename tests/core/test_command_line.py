@@ -80,12 +80,14 @@ def test_flags_written_out_are_read_back():
         ("--share=1", "--share=1.0: expected above 0 and below 1"),
         ("--share=nan", "--share=nan: expected a finite number"),
         ("--share=inf", "--share=inf: expected a finite number"),
-        ("--rule=odd", "odd"),
+        ("--rule=odd", "--rule=odd: expected one of plain, fancy"),
         ("--scale=1", "--scale=1: expected 2 numbers, separated by commas"),
         ("--scale=1,x", "--scale=1,x: expected 2 numbers, separated by commas"),
         ("--scale=0,1", "--scale=0.0,1.0: expected above 0"),
         ("--limit=0", "--limit=0: expected at least 1"),
-        ("--size=many", "size"),
+        ("--size=many", "--size=many: expected a whole number"),
+        ("--share=much", "--share=much: expected a number"),
+        ("--draw=maybe", "--draw=maybe: expected true or false"),
         ("--sise=64", "sise"),
     ],
 )
@@ -102,7 +104,7 @@ def test_a_dataclass_checks_itself_whoever_makes_it():
 
 def test_a_missing_flag_and_arguments_that_nobody_takes(capsys):
     assert command_line.run(main, []) == 2
-    assert "--output: needed; Folder to write." in capsys.readouterr().err
+    assert "--output is missing: Folder to write." in capsys.readouterr().err
     arguments = ["--regime=pretrain", "--data_dir=a", "--workdir=b", "photo.jpg"]
     with pytest.raises(SettingError, match=r"unexpected argument 'photo\.jpg'"):
         command_line.parse(TrainingSettings, arguments)
@@ -146,6 +148,7 @@ def test_shipped_flagfiles_are_found_by_name_from_anywhere(tmp_path, monkeypatch
     folders = ["--data_dir=a", "--workdir=b"]
     found = command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug", *folders])
     assert (found.regime, found.in_plane_degrees, found.warmup_steps) == ("pretrain", 180.0, 500)
+    assert command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug.flags", *folders]) == found
     (tmp_path / "pretrain_aug").write_text("--regime=pretrain\n--seed=7\n")  # a file of that name comes first
     assert command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug", *folders]).seed == 7
 
@@ -155,10 +158,14 @@ SIZES = {"common", "demo", "evidence", "smoke", "subjects"}  # read after the fl
 
 @pytest.mark.parametrize("path", sorted((ROOT / "flags").glob("*.flags")), ids=lambda path: path.stem)
 def test_every_shipped_flagfile_is_one_of_a_regime_or_of_sizes(path):
-    needed = ["--data_dir=a", "--workdir=b", "--init_from=c", "--scenario=S0"]
     sizes = path.stem.partition(".")[0] in SIZES
     start = [f"--flagfile={path.stem.partition('.')[2] or 'pretrain'}"] if sizes else []
-    found = command_line.parse(TrainingSettings, [*start, f"--flagfile={path.stem}", *needed])
+    arguments = [*start, f"--flagfile={path.stem}", "--data_dir=a", "--workdir=b", "--init_from=c"]
+    try:
+        found = command_line.parse(TrainingSettings, arguments)
+    except SettingError as error:
+        assert "learns from labels" in str(error)
+        found = command_line.parse(TrainingSettings, [*arguments, "--scenario=S0"])
     assert sizes or found.regime == path.stem or found.regime == "pretrain"
 
 
@@ -175,6 +182,7 @@ def test_help_is_grouped_and_shows_defaults(capsys):
     assert command_line.run(main, ["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "Crops:" in lines and "Common to all commands:" in lines
+    assert lines[lines.index("Arguments:") + 1].split() == ["FILE...", "Files."]
     assert next(line for line in lines if "--size" in line).split("  ")[-1] == "Side, px. Default: 128."
     assert "Folder to write. Required." in next(line for line in lines if "--output" in line)
     assert "One of plain, fancy. Default: plain." in next(line for line in lines if "--rule" in line)
@@ -192,7 +200,15 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly():
     running = program("train", "--help")
     running.stdout.read(1)
     running.stdout.close()
-    assert running.stderr.read() == "" and running.wait() == 0
+    assert running.stderr.read() == "" and running.wait() == 141
+
+
+def test_another_broken_pipe_is_an_error(capsys):
+    def broken(settings: ExampleSettings) -> None:
+        raise BrokenPipeError("the peer is gone")
+
+    assert command_line.run(broken, ["--output=out"]) == 1
+    assert "error: the peer is gone" in capsys.readouterr().err
 
 
 def test_the_entry_point_lists_runs_and_refuses_commands():

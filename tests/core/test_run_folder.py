@@ -53,10 +53,11 @@ def test_helping_processes_write_nothing(tmp_path):
 def test_a_run_of_version_0_2_0_is_continued(tmp_path):
     """Its flags.txt writes truth values as --name and --noname, and knows nothing of flags that came later."""
     begin(tmp_path)
+    labelled = {"regime": "supervised", "scenario": "S0"}
     later = {"validation_share", "validation_crops", "keep", "early_stopping"}
     lines = [f"# records {DIGEST}"]
     for field in dataclasses.fields(TrainingSettings):
-        value = getattr(settings(tmp_path), field.name)
+        value = getattr(settings(tmp_path, **labelled), field.name)
         if field.name in later or value is None:
             continue
         if isinstance(value, bool):
@@ -64,6 +65,6 @@ def test_a_run_of_version_0_2_0_is_continued(tmp_path):
         else:
             lines.append(f"--{field.name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
     (tmp_path / "flags.txt").write_text("\n".join(lines))
-    assert claim(settings(tmp_path)) is False
+    assert claim(settings(tmp_path, **labelled)) is False
     with pytest.raises(ValueError, match=r"--validation_share=0\.0, asked for --validation_share=0\.1"):
-        claim(settings(tmp_path, validation_share=0.1))
+        claim(settings(tmp_path, **labelled, validation_share=0.1))

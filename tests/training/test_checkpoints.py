@@ -4,22 +4,23 @@ import keras
 import numpy as np
 import pytest
 
-from hand_tf.nets import models
-from hand_tf.training import checkpoints, regimes, wiring
+from hand_tf.core import command_line
+from hand_tf.training import checkpoints, networks, regimes
+from hand_tf.training.settings import TrainingSettings
 
 REGIME = regimes.REGIMES["supervised"]
 
 
 def make(seed, head_width=8):
-    """A compiled model with its own random state, after one step."""
-    keras.utils.set_random_seed(seed)
-    parts = {"encoder": models.encoder(32, width=4, num_points=3, appearance_size=2, stem="small")}
-    parts["pose_head"] = models.pose_head(3, width=head_width)
-    model = wiring.wire(REGIME, parts)
-    model.compile(keras.optimizers.Adam(1e-2), *wiring.compiled_losses(REGIME, pose_std=np.ones((21, 3))))
+    """A compiled model whose every variable has a value of its own, as after training."""
+    flags = ["--flagfile=supervised", "--flagfile=smoke", "--data_dir=records", "--workdir=run", "--scenario=S0"]
+    settings = command_line.parse(TrainingSettings, [*flags, f"--head_width={head_width}"])
     rng = np.random.default_rng(seed)
-    x = {"source": rng.integers(0, 256, (4, 32, 32, 3)).astype("uint8")}
-    model.train_on_batch(x, {"pose": rng.normal(size=(4, 21, 3))}, {"pose": np.ones((4, 21))})
+    labels = {"pose": rng.normal(size=(9, 21, 3)), "pose_weight": np.ones((9, 21))}
+    parts = networks.make_parts(settings, REGIME, 32)
+    model = networks.compile_model(settings, REGIME, parts, 32, labels)
+    for variable in checkpoints.named_variables(model).values():
+        variable.assign(rng.integers(1, 1000, variable.shape))
     return model
 
 
@@ -58,7 +59,7 @@ def test_a_state_is_restored_whatever_keras_called_and_ordered_it(first, state, 
         shuffled = {name: arrays[name] for name in sorted(arrays.files, key=lambda name: name[::-1])}
     np.savez(tmp_path / "epoch_00003.npz", **shuffled)
     other = make(1)  # later in the process: Keras numbers its optimizer and its seed generators on
-    assert not np.array_equal(values(other)["encoder/bn1/gamma"], state["encoder/bn1/gamma"])
+    assert not any(np.array_equal(value, state[name]) for name, value in values(other).items() if value.size > 3)
     assert checkpoints.restore_newest(tmp_path, other) == 3
     assert_equal(values(other), state)
 
@@ -91,3 +92,23 @@ def test_the_checkpoint_of_another_model_is_refused_and_changes_nothing(first, t
     with pytest.raises(ValueError, match=r"another model; only this model has encoder/bn1/gamma \(1 names differ\)"):
         checkpoints.restore_newest(tmp_path, wider)
     assert_equal(values(wider), before)
+
+
+def test_the_scale_of_the_loss_is_kept_in_half_precision(tmp_path):
+    """Keras wraps the optimizer then; its own numbers are no slots of a variable."""
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        one, other = make(5), make(6)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert {"optimizer/dynamic_scale", "optimizer/encoder/bn1/gamma/momentum"} <= values(one).keys()
+    checkpoints.save(tmp_path / "epoch_00001.npz", one)
+    assert checkpoints.restore_newest(tmp_path, other) == 1
+    assert_equal(values(other), values(one))
+
+
+def test_files_that_are_no_checkpoints_are_left_alone(first, tmp_path):
+    checkpoints.save(checkpoints.path_of(tmp_path, 3), first)
+    checkpoints.save(checkpoints.path_of(tmp_path, 2, "best"), first)
+    (tmp_path / "epoch_00004 (copy).npz").touch()
+    assert list(checkpoints.epochs_of(tmp_path)) == [3] and list(checkpoints.epochs_of(tmp_path, "best")) == [2]

@@ -10,6 +10,8 @@ from hand_tf.training import regimes
 from hand_tf.training.settings import TrainingSettings
 
 NEEDED = {"data_dir": "records", "workdir": "run"}
+SUPERVISED = {"regime": "supervised", "scenario": "S0"}
+SHARED = SUPERVISED | {"validation_share": 0.1, "processes": 2, "coordinator": "a:1"}
 
 
 @pytest.mark.parametrize(
@@ -18,8 +20,14 @@ NEEDED = {"data_dir": "records", "workdir": "run"}
         ({"regime": "pose_head", "scenario": "S0"}, "--regime=pose_head starts from an earlier run: .* --init_from"),
         ({"regime": "supervised"}, "--regime=supervised learns from labels: expected --scenario"),
         ({"scale_jitter": (1.2, 0.6)}, "--scale_jitter=1.2,0.6: expected the smaller number first"),
-        ({"keep": "best"}, "--keep=best needs a validation set: expected --validation_share above 0"),
-        ({"early_stopping": 3}, "--early_stopping=3 needs a validation set"),
+        (SUPERVISED | {"keep": "best"}, "--keep=best needs a validation set: expected --validation_share above 0"),
+        (SUPERVISED | {"early_stopping": 3}, "--early_stopping=3 needs a validation set"),
+        ({"validation_share": 0.1}, "--validation_share: --regime=pretrain learns without labels"),
+        ({"scenario": "S0:64"}, "--regime=pretrain learns without labels: expected no --scenario"),
+        ({"probe_crops": 1}, "--probe_crops=1: expected 0, or at least 2"),
+        ({"workdir": ""}, "--workdir=: expected a value"),
+        (SHARED | {"keep": "best"}, "--keep=best works in one process only: expected --processes=1, not 2"),
+        (SHARED | {"early_stopping": 3}, "--early_stopping=3 works in one process only"),
         ({"processes": 3, "coordinator": "a:1"}, "--batch_size=32: expected a multiple of --processes=3"),
         ({"process_id": 1}, "--process_id=1: expected less than --processes=1"),
         ({"processes": 2}, "--processes=2: expected --coordinator"),

@@ -12,6 +12,7 @@ def history(*errors):
 
 def test_the_best_epoch_is_the_first_of_the_lowest():
     assert validation.best_epoch(history(50.0, 40.0, 45.0, 40.0)) == 2
+    assert validation.best_epoch(history(float("nan"), 50.0, float("inf"))) == 2
     assert validation.best_epoch([]) == 0 and validation.best_epoch([{"epoch": 1.0, "loss": 2.0}]) == 0
 
 
