@@ -69,13 +69,18 @@ def test_training_learns(records, tmp_path):
     assert error < 0.6 * chance, (error, chance)
 
 
-def test_a_frozen_encoder_does_not_move(records, pretrained, tmp_path):
+def test_a_frozen_encoder_does_not_move(records, pretrained, tmp_path, capsys):
     assert run(records, tmp_path / "run", "pose_head", "--scenario=S0:12", f"--init_from={pretrained}") == 0
     for before, after in zip(weights(pretrained, "encoder"), weights(tmp_path / "run", "encoder"), strict=True):
         np.testing.assert_array_equal(before, after)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["labels"] == 12
     head = keras.models.load_model(tmp_path / "run" / "pose_head.keras", compile=False, safe_mode=True)
     assert np.asarray(head.get_layer("pose").std)[1:].min() > 1  # mm: statistics of the labels, not 1
+    # Whoever continues it may not hold out what it has learned from.
+    capsys.readouterr()
+    flags = ["--scenario=S0:12", f"--init_from={tmp_path / 'run'}", "--validation_share=0.3"]
+    assert run(records, tmp_path / "next", "finetune", *flags) == 1
+    assert "trained with --validation_share=0, this one has 0.3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("regime", ["supervised", "finetune", "finetune_joint", "semi_supervised"])

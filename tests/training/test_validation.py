@@ -1,9 +1,11 @@
 """The best epoch and early stopping as functions of the history; validation errors by an independent formula."""
 
+import types
+
 import numpy as np
 import pytest
 
-from hand_tf.training import validation
+from hand_tf.training import checkpoints, validation
 
 
 def history(*errors):
@@ -28,6 +30,22 @@ def test_the_best_epoch_is_the_first_of_the_lowest():
 )
 def test_a_run_stops_after_patience_without_improvement(errors, patience, stops):
     assert validation.should_stop(history(*errors), patience) is stops
+
+
+def test_a_run_that_is_killed_still_has_the_best_state_up_to_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "save", lambda path, model: path.touch())
+    rows, folder = [], tmp_path / "checkpoints"
+    folder.mkdir()
+    keep = validation.KeepBest(tmp_path, types.SimpleNamespace(rows=rows))
+    kept = {}
+    for row in history(50.0, 40.0, 41.0, 30.0, 20.0, 10.0):
+        rows.append(row)
+        epoch = int(row["epoch"])
+        keep.on_epoch_end(epoch - 1)
+        if epoch in (3, 5):
+            checkpoints.path_of(folder, epoch).touch()
+        kept[epoch] = list(checkpoints.epochs_of(folder, "best"))
+    assert kept == {1: [1], 2: [1, 2], 3: [1, 2], 4: [2, 4], 5: [2, 4, 5], 6: [5, 6]}
 
 
 def test_validation_measures_over_all_crops_and_accepted_joints():
