@@ -28,7 +28,10 @@ RIG = ROOT.parent / "shared" / "data" / "two_view_rig"
 CAMERA, FRAMES = "00_00", (260, 300, 340)
 FIRST_LATE = 250  # of subjects.csv
 
-pytestmark = pytest.mark.skipif(not RIG.is_dir(), reason=f"no real recording in {RIG}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not RIG.is_dir(), reason=f"no real recording in {RIG}"),
+]
 
 
 def run(module, *arguments):

@@ -15,6 +15,7 @@ from hand_tf import train
 from hand_tf.core import command_line
 from hand_tf.training import callbacks, multi_host
 
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZES = ["--regime=supervised", "--flagfile=smoke", "--scenario=S0+S1:16", "--epochs=1", "--head_width=8"]
 # One process whose batches are those of two processes, one above the other.

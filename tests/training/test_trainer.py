@@ -31,7 +31,7 @@ def weights(workdir, name):
     return [np.asarray(variable) for variable in model.weights]  # not dropout's seeds, which a file does not keep
 
 
-pytestmark = pytest.mark.usefixtures("one_replica")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_replica")]
 
 
 @pytest.fixture(scope="module")
