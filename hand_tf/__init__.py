@@ -1,10 +1,10 @@
 """Semi-supervised monocular 3D hand pose estimation from multi-view images.
 
-The commands are `python -m hand_tf.train`, `evaluate`, `study`, `report`, `export` and `predict`. In Python:
+The commands are `hand-tf train`, `evaluate`, `study`, `report`, `export` and `predict`. In Python:
 
     import hand_tf
 
-    estimator = hand_tf.load_estimator("model")    # of hand_tf.export, a .tflite file, or the folder of a finished run
+    estimator = hand_tf.load_estimator("model")    # an exported model, a .tflite file, or the folder of a finished run
     (hand,) = estimator.predict(image, boxes=[(310, 120, 180, 200)], side="right")
     hand.pose_mm                                   # [21, 3] mm, relative to the wrist
     hand.joints_2d                                 # [21, 2] px in the image, which is RGB uint8 [height, width, 3]

@@ -1,6 +1,6 @@
 """Measures a trained run on subjects it has not seen, and writes the numbers as JSON.
 
-    python -m hand_tf.evaluate --data_dir=RECORDS --run=WORKDIR
+    hand-tf evaluate --data_dir=RECORDS --run=WORKDIR
 
 Every labelled crop of the subjects counts once. All errors are in mm, of poses relative to the wrist, in the frame of
 the crop's virtual camera. A mean over joints is over all 21 (accepted) joints, including the wrist, whose error is 0;
@@ -13,7 +13,7 @@ without the wrist, errors are 21/20 of that. A mean over crops gives each crop t
 There are two crop rules: `joints3d`, the crops as built (around the 3D joints, at one metric scale), and `box2d`, cut
 again around the tight 2D box of the joints, which is what a detector would find.
 
-WORKDIR/results.json holds {run, data, crops, results: {rule: numbers}, versions, machine}; hand_tf.report reads it.
+WORKDIR/results.json holds {run, data, crops, results: {rule: numbers}, versions, machine}; `hand-tf report` reads it.
 """
 
 import dataclasses
@@ -25,9 +25,9 @@ from hand_tf.core.setting_fields import check, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """The flags of `hand_tf.evaluate`; see the help text of each."""
+    """The flags of `evaluate`; see the help text of each."""
 
-    data_dir: str = setting("Folder of records (tfrecords_tools.build).")
+    data_dir: str = setting("Folder of records (hand-tf build).")
     run: str = setting("Workdir of a finished run that has a pose head.")
     subjects: str = setting("Subjects to test on; * for all.", "S9+S10")
     crop: str = setting("Crop rule, see above.", "both", choices=(*crops.CROP_RULES, "both"))
@@ -35,7 +35,7 @@ class EvaluateSettings:
         "For box2d: side of the crop over the longer side of the joints' box.", crops.BOX_MARGIN, low=1
     )
     max_crops: int = setting("Number of crops to test on, always the same ones; 0: all.", 0, low=0)
-    batch_size: int = setting("Crops per step; changes no number.", 64, low=1)
+    batch_size: int = setting("Crops per step; does not affect the results.", 64, low=1)
     output: str | None = setting("File to write, instead of WORKDIR/results.json.", None)
 
     def __post_init__(self):
@@ -62,7 +62,7 @@ def main(settings: EvaluateSettings) -> None:
     if result["data"]["also_trained_on"]:
         print(f"warning: not a test on unseen people: training also used {result['data']['also_trained_on']}")
     print(evaluation.as_text(result))
-    print(f"{output}: written; next: python -m hand_tf.report --runs={workdir.parent} --data_dir={settings.data_dir}")
+    print(f"{output}: written; next: hand-tf report --runs={workdir.parent} --data_dir={settings.data_dir}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Exports a finished run as a model that runs without the code of this project.
 
-    python -m hand_tf.export --run=WORKDIR --output=MODEL
-    python -m hand_tf.export --run=WORKDIR --output=MODEL --format=litert
-    python -m hand_tf.export --run=WORKDIR --output=MODEL --format=litert_int8 --data_dir=RECORDS
+    hand-tf export --run=WORKDIR --output=MODEL
+    hand-tf export --run=WORKDIR --output=MODEL --format=litert
+    hand-tf export --run=WORKDIR --output=MODEL --format=litert_int8 --data_dir=RECORDS
 
     savedmodel      MODEL is a TensorFlow SavedModel
     litert          MODEL/model.tflite, float32; needs only the LiteRT runtime (ai-edge-litert)
-    litert_int8     the same in 8-bit integers: a quarter of the size and several times faster, at the price of some mm
+    litert_int8     the same in 8-bit integers: a quarter of the size and several times faster; joints move by some mm,
+                    accuracy hardly changes
 
 Input and output of the signature `serving_default`:
 
@@ -15,7 +16,7 @@ Input and output of the signature `serving_default`:
     pose     float32 [batch, 21, 3]           mm, relative to the wrist, in the frame of the crop's virtual camera:
                                               x right, y down, z away from the camera
 
-MODEL/hand_tf.json describes the model: crop size, joint names, units, frame, how wide to crop, and what the run learned
+MODEL/hand_tf.json describes the model: crop size, joint names, units, frame, crop margin, and what the run learned
 from. One camera cannot tell a small near hand from a large far one, so a pose is right up to its scale. In Python:
 
     estimate = tf.saved_model.load(MODEL).signatures["serving_default"]
@@ -44,7 +45,7 @@ FORMATS = ("savedmodel", "litert", "litert_int8")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """The flags of `hand_tf.export`; see the help text of each."""
+    """The flags of `export`; see the help text of each."""
 
     run: str = setting("Workdir of a finished run that has a pose head.")
     output: str = setting("Folder to write the model to.")
@@ -80,7 +81,7 @@ def main(settings: ExportSettings) -> None:
     description = model_files.describe_model(size, settings.box_margin, summary)
     found = export_model.export_model(model, settings.output, description, settings.format, crops)
     print(f"{settings.output}: written, reads crops of {size} px; {found}")
-    print(f"next: python -m hand_tf.predict --model={settings.output} IMAGE...")
+    print(f"next: hand-tf predict --model={settings.output} IMAGE...")
 
 
 def read_summary(run: str | os.PathLike) -> dict:

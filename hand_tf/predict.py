@@ -1,16 +1,16 @@
 """Predicts poses in images and videos with an exported model. No run and no records are needed.
 
-    python -m hand_tf.predict --model=MODEL --box=310,120,180,200 --output=OUT photo.jpg
-    python -m hand_tf.predict --model=MODEL --boxes=boxes.csv --output=OUT [FOLDER]
-    python -m hand_tf.predict --model=MODEL --box=.. --intrinsics=camera.json --output=OUT clip.mp4
+    hand-tf predict --model=MODEL --box=310,120,180,200 --output=OUT photo.jpg
+    hand-tf predict --model=MODEL --boxes=boxes.csv --output=OUT [FOLDER]
+    hand-tf predict --model=MODEL --box=.. --intrinsics=camera.json --output=OUT clip.mp4
 
-Inputs are images, folders of images, and videos. MODEL is the folder that hand_tf.export wrote, or the .tflite file in
-it. A LiteRT model needs `pip install hand_tf[litert]`, and no TensorFlow is loaded for it.
+Inputs are images, folders of images, and videos. MODEL is the folder that `hand-tf export` wrote, or the .tflite file
+in it. A LiteRT model needs `pip install hand_tf[litert]`, and no TensorFlow is loaded for it.
 
 A box is x, y, width, height in px, tight around the joints of the hand. boxes.csv has the columns file (relative to the
-table), x, y, width, height and perhaps hand (right or left, instead of --hand), and one row per hand. Without inputs,
-all files of the table are used; with inputs, those that have a row. Without boxes, the hand is taken to fill the square
-in the centre of the picture. In a video, the box is the same in all frames.
+table), x, y, width, height and optionally hand (right or left, instead of --hand), and one row per hand. Without
+inputs, all files of the table are used; with inputs, those that have a row. Without boxes, the hand is taken to fill
+the square in the centre of the picture. In a video, the box is the same in all frames.
 
 The crop is a square around the centre of the box, `box_margin` times its longer side wide. With --intrinsics it is what
 a virtual camera sees that looks straight at that centre (R_virtual), free of distortion; otherwise it is cut out of the
@@ -40,10 +40,10 @@ from hand_tf.serving import boxes, estimator, intrinsics, model_files, predictio
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictSettings:
-    """The flags of `hand_tf.predict`; see the help text of each."""
+    """The flags of `predict`; see the help text of each."""
 
     inputs: tuple[str, ...] = setting("Images, folders of images, and videos.", (), positional="INPUT")
-    model: str = setting("Folder of the model (hand_tf.export), or its .tflite file.")
+    model: str = setting("Folder of the model (hand-tf export), or its .tflite file.")
     output: str = setting("Folder to write the results to.", "predictions")
     overwrite: bool = setting("Replace the results of an earlier call.", False)
     overlays: bool = setting("Draw the skeletons on the pictures.", True)
@@ -123,13 +123,18 @@ def _hands(settings, problems):
     return predictions.same_hand_everywhere(settings.inputs, boxes.HandBox(settings.box, settings.hand))
 
 
+def _counted(count, word):
+    """A count in words: "1 hand", "2 hands"."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def _report(settings, head, entries, problems):
     for problem in problems:
         print(f"warning: {problem}", file=sys.stderr)
     pictures = {(entry["file"], entry["frame"]) for entry in entries}
-    counts = ((len(entries), "hand"), (len(pictures), "picture"), (len(problems), "warning"))
-    num_hands, num_pictures, num_warnings = (f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
-    print(f"{settings.output}/{predictions.PREDICTIONS}: {num_hands} in {num_pictures}, {num_warnings}")
+    hands, seen = _counted(len(entries), "hand"), _counted(len(pictures), "picture")
+    warnings = _counted(len(problems), "warning")
+    print(f"{settings.output}/{predictions.PREDICTIONS}: {hands} in {seen}, {warnings}")
     print(f"poses: mm relative to the wrist, right up to scale, in the {head['pose_frame']}'s frame")
     print(f"boxes: {head['boxes']}")
     if settings.overlays:

@@ -1,10 +1,10 @@
-"""Puts the results of all runs in a folder side by side, as a page to read.
+"""Puts the results of all runs in a folder side by side, as a web page.
 
-    python -m hand_tf.report --runs=RUNS --data_dir=RECORDS
+    hand-tf report --runs=RUNS --data_dir=RECORDS
 
-Looks in RUNS, at any depth, for runs that hand_tf.evaluate has measured (results.json) and for runs that learned
-without labels (history.csv, pictures/). Writes OUTPUT/report.html, a single file that needs no others, and
-OUTPUT/report.md with its OUTPUT/pictures/. With --data_dir, predicted poses are drawn on test crops.
+Looks in RUNS, at any depth, for runs that `hand-tf evaluate` has measured (results.json) and for runs that learned
+without labels (history.csv, pictures/). Writes OUTPUT/report.html, one self-contained file, and OUTPUT/report.md with
+its OUTPUT/pictures/. With --data_dir, predicted poses are drawn on test crops.
 
 In the tables, a row is a scenario and a column is a configuration: what was trained from what. Runs that differ only
 in their seeds share a cell, as mean ± standard deviation (number of runs).
@@ -19,7 +19,7 @@ from hand_tf.core.setting_fields import check, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportSettings:
-    """The flags of `hand_tf.report`; see the help text of each."""
+    """The flags of `report`; see the help text of each."""
 
     runs: str = setting("Folder with run folders, at any depth.")
     data_dir: str | None = setting("Folder of the records that the runs were evaluated on, to draw poses on.", None)

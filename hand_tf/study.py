@@ -1,6 +1,6 @@
 """Trains and measures a grid of regimes and scenarios, and reports the results as a Table 1.
 
-    python -m hand_tf.study --data_dir=RECORDS --output=STUDY --sizes=demo \\
+    hand-tf study --data_dir=RECORDS --output=STUDY --sizes=demo \\
         --grid="pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4 = supervised, pose_head"
 
 The grid is a list of cells separated by `;`. A cell is a flagfile alone (pretrain, pretrain_aug), or a scenario, `=`
@@ -22,9 +22,9 @@ from hand_tf.core.setting_fields import SettingError, check, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """The flags of `hand_tf.study`; see the help text of each."""
+    """The flags of `study`; see the help text of each."""
 
-    data_dir: str = setting("Folder of records (tfrecords_tools.build).")
+    data_dir: str = setting("Folder of records (hand-tf build).")
     output: str = setting("Folder of the study's runs and report.")
     grid: str = setting("What to train, see above.")
     sizes: tuple[str, ...] = setting(

@@ -1,7 +1,7 @@
 """Trains one regime.
 
-    python -m hand_tf.train --flagfile=pretrain_aug --data_dir=RECORDS --workdir=RUN
-    python -m hand_tf.train --flagfile=pose_head --data_dir=RECORDS --workdir=HEAD --init_from=RUN --scenario=S0:10%
+    hand-tf train --flagfile=pretrain_aug --data_dir=RECORDS --workdir=RUN
+    hand-tf train --flagfile=pose_head --data_dir=RECORDS --workdir=HEAD --init_from=RUN --scenario=S0:10%
 
 WORKDIR receives flags.txt (replays the run with --flagfile), checkpoints/, history.csv, pictures/, tensorboard/ and, at
 the end, encoder.keras, decoder.keras, pose_head.keras (those that the regime has) and run.json. The same command

@@ -1,6 +1,6 @@
 """Cuts records out of camera dumps.
 
-    python -m tfrecords_tools.build --input=DUMP --output=RECORDS
+    hand-tf build --input=DUMP --output=RECORDS
 
 --input is a sequence folder in the layout of CMU Panoptic Studio, or a folder of such folders; give it several times
 for more. There is one record per hand and instant, with all its views.
@@ -66,7 +66,7 @@ class BuildSettings:
         section=_RUN,
         low=0,
     )
-    seed: int = setting("Decides the random order of the records.", RecordsSettings.seed, section=_RECORDS, low=0)
+    seed: int = setting("Random seed of the order of the records.", RecordsSettings.seed, section=_RECORDS, low=0)
     cameras: tuple[str, ...] = setting(
         "Take only these cameras, such as 00_03,00_07.", Selection.cameras, section=_SELECTION
     )

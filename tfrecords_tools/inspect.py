@@ -1,6 +1,6 @@
 """Shows what a records folder holds, and checks that it is whole.
 
-    python -m tfrecords_tools.inspect RECORDS [--output=sheet.png] [--num_instants=6]
+    hand-tf inspect RECORDS [--output=sheet.png] [--num_instants=6]
 
 Prints the manifest as a table, compares the checksum of every file, and draws a contact sheet: one row per instant, one
 column per view, each with its joints (`K' R' (X - C)`) above its background. The exit status is 1 if a checksum
@@ -27,14 +27,12 @@ class InspectSettings:
     output: str | None = setting("Contact sheet to write, such as sheet.png.", None)
     num_instants: int = setting("Number of rows of the sheet.", 6, low=1)
     num_views: int = setting("Largest number of columns of the sheet.", 8, low=1)
-    seed: int = setting("Decides which instants are shown.", 0, low=0)
+    seed: int = setting("Random seed of the choice of instants.", 0, low=0)
 
     def __post_init__(self) -> None:
         check(self)
         if len(self.records) != 1:
-            raise SettingError(
-                f"one records folder expected, got {len(self.records)}: python -m tfrecords_tools.inspect RECORDS"
-            )
+            raise SettingError(f"one records folder expected, got {len(self.records)}: hand-tf inspect RECORDS")
 
 
 def table(manifest: records_folder.Manifest) -> Iterator[str]:

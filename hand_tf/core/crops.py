@@ -1,4 +1,4 @@
-"""Virtual-camera crops: the picture of a camera that stands where a real one stands and looks straight at the hand.
+"""Virtual-camera crops: what a camera at the same position would see if it looked straight at the hand.
 
     X_c = R c + t,  r = X_c / |X_c|,  R_virtual = smallest rotation with R_virtual r = e_z,  R' = R_virtual R
     side = 2 * margin * max_k |J_k - c|   one metric side for all views of an instant

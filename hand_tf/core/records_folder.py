@@ -119,7 +119,7 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
     folder = pathlib.Path(folder)
     path = folder / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no manifest; is this a finished folder of `python -m tfrecords_tools.build`?")
+        raise FileNotFoundError(f"{path}: no manifest; is this a finished folder of `hand-tf build`?")
     manifest = _read_manifest(path)
     index = folder / INDEX
     if not index.is_file() or atomic.sha256(index) != manifest.index_sha256:

@@ -62,7 +62,7 @@ def experiment(run: dict) -> dict[str, str]:
 @functools.cache
 def _defaults():
     """The defaults of all flags: what a run was trained with that is older than a flag."""
-    return as_texts(TrainingSettings(regime="pretrain", data_dir="", workdir=""))
+    return as_texts(TrainingSettings(regime="pretrain", data_dir="RECORDS", workdir="RUN"))
 
 
 def column_names(results: Sequence[dict]) -> list[str]:

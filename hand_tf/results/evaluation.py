@@ -42,7 +42,7 @@ def evaluate(
         rules: crop rules, of `crops.CROP_RULES`.
         box_margin: for `box2d`, side of the crop over the longer side of the joints' box.
         max_crops: how many crops to measure, always the same ones; 0: all.
-        batch_size: crops per step; changes no number.
+        batch_size: crops per step; does not affect the results.
 
     Raises FileNotFoundError or ValueError for a run without poses, unknown subjects, damaged records, or poses that are
     not finite.

@@ -24,9 +24,9 @@ def notes(table: ResultsTable, trainings: Sequence[Training], drawn: bool) -> li
         found.append(f"Trained but not evaluated: {', '.join(waiting)}.")
     if unfinished:
         found.append(f"Left out because training has not finished: {', '.join(unfinished)}.")
-    seen = sorted({names for result in table.results if (names := result["data"].get("also_trained_on"))})
+    seen = {result["data"].get("also_trained_on") for result in table.results} - {None, ""}
     if seen:
-        found.append(f"NOT a test on unseen people: training also used the test subjects {'; '.join(seen)}.")
+        found.append(f"NOT a test on unseen people: training also used the test subjects {'; '.join(sorted(seen))}.")
     if not drawn:
         found.append("No poses are drawn on test crops: that needs --data_dir.")
     return found
@@ -83,16 +83,16 @@ def how_it_was_made(table: ResultsTable, trainings: Sequence[Training]) -> dict:
     subjects = table.results[0]["data"]["subjects"]
     commands = []
     for folder, run in runs.items():
-        commands.append(f"python -m hand_tf.train --flagfile=shared.flags {_own_flags(folder, run, runs, shared)}")
+        commands.append(f"hand-tf train --flagfile=shared.flags {_own_flags(folder, run, runs, shared)}")
         if folder in measured:
-            commands.append(f"python -m hand_tf.evaluate --data_dir=RECORDS --run=RUNS/{folder} --subjects={subjects}")
+            commands.append(f"hand-tf evaluate --data_dir=RECORDS --run=RUNS/{folder} --subjects={subjects}")
     versions = (", ".join(f"{k} {v}" for k, v in result["versions"].items()) for result in table.results)
     machines = (result["machine"] for result in table.results)
     machines = (f"{m['platform']}, {m['cpus']} CPUs, {', '.join(m['devices'])}" for m in machines)
     return {
         "shared": sorted(f"--{name}={value}" for name, value in shared),
         "runs": [run | {"folder": folder} for folder, run in runs.items()],
-        "commands": [*commands, "python -m hand_tf.report --data_dir=RECORDS --runs=RUNS"],
+        "commands": [*commands, "hand-tf report --data_dir=RECORDS --runs=RUNS"],
         "versions": list(dict.fromkeys(versions)),
         "machines": list(dict.fromkeys(machines)),
         "hours": sum(run["seconds"] for run in runs.values()) / 3600,

@@ -49,7 +49,7 @@ def sheets(table: ResultsTable, row: Row, data_dir: str | os.PathLike, count: in
 def _cells(batch, estimator):
     """The crops of a batch with the poses that a model predicts, and the N-MPJPE of each."""
     true, weights = batch["pose"], batch["pose_weight"]
-    # Called as it is: `predict` would trace one graph per configuration, and TensorFlow warns about that.
+    # Called directly: `predict` would trace one graph per configuration, and TensorFlow warns about that.
     poses = keras.ops.convert_to_numpy(estimator({"source": batch["source"]}, training=False)["pose"])
     errors = np.asarray(metrics.n_mpjpe(true, poses, weights))
     poses = np.asarray(metrics.best_scale(true, poses, weights))[:, None, None] * poses

@@ -134,7 +134,10 @@ def as_text(table: dict, rule: str) -> str:
     lines += [f"  {name} {column}" for name, column in zip(names, table["columns"], strict=True)]
     lines += ["", f"{'scenario':12}{'labels':>8}" + "".join(f"{name:>20}" for name in (*names, "mean pose"))]
     for row in table["rows"]:
-        cells = [f"{' '.join(filter(None, shown))}{'*' if best else ' '}" for *shown, best in row["cells"]]
+        cells = []
+        for mean, spread, best in row["cells"]:
+            text = f"{mean} {spread}" if spread else mean
+            cells.append(text + ("*" if best else " "))
         cells.append(row["mean_pose"] + " ")
         lines.append(f"{row['scenario']:12}{row['labels']:8,}" + "".join(f"{cell:>20}" for cell in cells))
     return "\n".join(lines) + "\n"

@@ -29,10 +29,10 @@ def load_results(root: pathlib.Path) -> list[dict]:
         result = reading.read_json_object(path)
         missing = {"run", "data", "crops", "results", "versions", "machine"} - set(result)
         if missing:
-            raise ValueError(f"{path}: not a result of hand_tf.evaluate, {', '.join(sorted(missing))} missing")
+            raise ValueError(f"{path}: not a result of `hand-tf evaluate`, {', '.join(sorted(missing))} missing")
         results.append(result | {"file": str(path), "folder": str(path.parent.relative_to(root))})
     if not results:
-        raise ValueError(f"{root}: no {RESULTS_FILE} below it; measure runs with python -m hand_tf.evaluate first")
+        raise ValueError(f"{root}: no {RESULTS_FILE} below it; measure runs with `hand-tf evaluate` first")
     return results
 
 

@@ -24,7 +24,7 @@ class Training:
 
 
 def load_trainings(root: pathlib.Path) -> list[Training]:
-    """All folders below `root` in which hand_tf.train has begun a run."""
+    """All folders below `root` in which `hand-tf train` has begun a run."""
     return [
         Training(
             folder=str(path.parent.relative_to(root)),

@@ -39,7 +39,7 @@ def parse_box(values: Iterable[str | float], where: str) -> Box:
 
 
 def read_boxes(path: str | os.PathLike, side: str) -> dict[pathlib.Path, list[HandBox]]:
-    """The hands of each file in a table with the columns file, x, y, width, height, and perhaps hand.
+    """The hands of each file in a table with the columns file, x, y, width, height, and optionally hand.
 
     Files are relative to the table. Without the column hand, or where it is empty, the hand is a `side` hand.
     Raises OSError without the table, ValueError for a wrong or empty one.

@@ -1,6 +1,6 @@
 """The folder of an exported model: one model, and a file that describes it.
 
-    MODEL/hand_tf.json      crop size, joint names, units, frame, how wide to crop, and what the model was trained on
+    MODEL/hand_tf.json      crop size, joint names, units, frame, crop margin, and what the model was trained on
     MODEL/saved_model.pb    the model as a TensorFlow SavedModel (with variables/), or
     MODEL/model.tflite      the model for LiteRT
 
@@ -54,14 +54,14 @@ def find_model(path: str | os.PathLike) -> pathlib.Path:
     """
     path = pathlib.Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such folder or file; python -m hand_tf.export makes one")
+        raise FileNotFoundError(f"{path}: no such folder or file; `hand-tf export` makes one")
     folder = path if path.is_dir() else path.parent
     files = [folder / LITERT, folder / SAVED_MODEL] if path.is_dir() else [path]
     found = [file for file in files if file.is_file()]
     if not found or (path.is_file() and path.suffix != ".tflite") or not (folder / DESCRIPTION).is_file():
         raise ValueError(
-            f"{path}: expected a folder with {DESCRIPTION} and {SAVED_MODEL} or {LITERT}, as"
-            f" hand_tf.export writes it, or the .tflite file in it"
+            f"{path}: expected a folder with {DESCRIPTION} and {SAVED_MODEL} or {LITERT}, as `hand-tf export`"
+            " writes it, or the .tflite file in it"
         )
     return found[0]
 

@@ -1,6 +1,6 @@
 """Predicts poses for files: which hands to look at in each of them, and what is written about them.
 
-OUT/predictions.json    one entry per hand, see `hand_tf.predict`
+OUT/predictions.json    one entry per hand, see `hand-tf predict --help`
 OUT/overlays/           the pictures with boxes and skeletons
 """
 

@@ -18,7 +18,7 @@ def write_saved_model(folder: str | os.PathLike, model: keras.Model, batch: int 
     archive = keras.export.ExportArchive()
     archive.track(model)
     signature = [tf.TensorSpec([batch, *model.inputs[0].shape[1:]], tf.uint8, name="image")]
-    # Choice: the input is called `image`; whoever serves it has no use for the word `source`.
+    # Choice: the input is called `image`, a name that needs no knowledge of how the model was trained.
     archive.add_endpoint("serve", lambda image: {"pose": model({"source": image}, training=False)["pose"]}, signature)
     archive.write_out(folder, verbose=False)
 

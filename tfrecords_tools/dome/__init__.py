@@ -1,1 +1,1 @@
-"""The dome: a synthetic multi-view capture studio; `python -m tfrecords_tools.dome` is its command."""
+"""The dome: a synthetic multi-view capture studio; `hand-tf dome` is its command."""

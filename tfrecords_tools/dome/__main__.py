@@ -1,8 +1,8 @@
 """Renders a synthetic multi-view capture of hands: a dump in the layout of CMU Panoptic Studio, or records directly.
 
-    python -m tfrecords_tools.dome --output=data/dome --frames=400             a dump, for tfrecords_tools.build
-    python -m tfrecords_tools.dome --records=data/records --frames=400         records, for hand_tf.train
-    python -m tfrecords_tools.dome --dry_run --rig=panoptic31 --frames=4000    an estimate of size and time
+    hand-tf dome --output=data/dome --frames=400             a dump, for hand-tf build
+    hand-tf dome --records=data/records --frames=400         records, for hand-tf train
+    hand-tf dome --dry_run --rig=panoptic31 --frames=4000    an estimate of size and time
 
 The cameras are a ring of eight (--rig=ring8), a dome with the statistics of Panoptic's (--rig=panoptic31), or those of
 any calibration file (--calibration=FILE). A stopped run continues when started again with the same flags.
@@ -81,7 +81,7 @@ class DomeSettings:
         section=_DUMP,
     )
     jpeg_quality: int | None = setting(
-        f"Of the images of a dump (default: differs between cameras), or of crops (default: "
+        f"JPEG quality of a dump's images (default: differs between cameras), or of crops (default: "
         f"{RecordsSettings.jpeg_quality}, but not above that of the camera).",
         None,
         section="Dump or records",
@@ -110,7 +110,7 @@ class DomeSettings:
         low=1,
     )
     seed: int = setting(
-        "Decides people, motion, cameras, rooms, noise and the order of records.",
+        "Random seed of people, motion, cameras, rooms, noise and the order of records.",
         CaptureSequence.seed,
         section=_RUN,
         low=0,
@@ -199,7 +199,7 @@ def _write_dump(sequences, settings):
     size = sum(path.stat().st_size for path in pathlib.Path(output).rglob("*") if path.is_file())
     print(f"{images} images in {seconds:.1f} s ({images / seconds:.0f} images/s); {output}: {size / 1e6:.0f} MB")
     seed = f" --seed={settings.seed}" if settings.seed else ""
-    print(f"next: python -m tfrecords_tools.build --input={output} --output=RECORDS --fps={settings.fps:g}{seed}")
+    print(f"next: hand-tf build --input={output} --output=RECORDS --fps={settings.fps:g}{seed}")
 
 
 def _write_records(sequences, settings):

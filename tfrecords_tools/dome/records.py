@@ -1,4 +1,4 @@
-"""Renders a capture straight into records: the crops that a dump and `tfrecords_tools.build` would give, but sooner.
+"""Renders a capture straight into records: the crops that a dump and `hand-tf build` would give, but sooner.
 
 Only the part of a picture that its crop needs is drawn. It is then cut by the same maps as in `build`, with the same
 choice of views and the same file names and, if `build` gets the same seed, in the same order. Two things differ:

@@ -1,4 +1,4 @@
-"""Sequence folders: where they are, and everything about one but its pixels."""
+"""Sequence folders: where they are, and all their metadata."""
 
 import dataclasses
 import hashlib

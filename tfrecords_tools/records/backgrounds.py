@@ -3,8 +3,7 @@
     background(p) = median over frames t of image_t(p), where p lies outside of every dilated hand box of frame t
 
 Where fewer than `MIN_FREE` such frames exist, it is the plain median over all frames, and these pixels are counted.
-Without the boxes, a hand that rests for long would remain in the background, and the decoder would find there what it
-has to draw.
+Without the boxes, a hand that rests for long would remain in the background, where the decoder could simply copy it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What every way of making records has to decide: the only place of these defaults."""
+"""Settings shared by all commands that write records, with their defaults."""
 
 import dataclasses
 import pathlib

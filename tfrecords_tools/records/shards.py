@@ -5,8 +5,8 @@
     shard i of n = the i-th of n nearly equal slices of the order
 
 The order is random because a shuffle buffer over video in order of time would make each reference a neighbour in time
-of its source, and appearance would tell the pose. Each step depends on the input and the seed alone: a build that was
-stopped ends with the same bytes, and shards that exist need not be written again.
+of its source, and its appearance would reveal the pose. Each step depends on the input and the seed alone: a build that
+was stopped ends with the same bytes, and shards that exist need not be written again.
 """
 
 import hashlib
@@ -211,4 +211,4 @@ def print_report(report: dict, output: str) -> None:
         f"{report['views']} views, in {report['shards']} shards, {report['bytes'] / 1e6:.1f} MB, "
         f"{report['seconds']} s"
     )
-    print(f"Next: python -m tfrecords_tools.inspect {output} --output=sheet.png")
+    print(f"Next: hand-tf inspect {output} --output=sheet.png")

@@ -178,7 +178,7 @@ def test_the_command_reports(dump, tmp_path, capsys):
     flags = ["--crop_size=32", "--workers=1", "--frame_stride=2", "--hands=left"]
     assert command_line.run(build.main, [f"--input={dump}", f"--output={output}", *flags]) == 0
     told = capsys.readouterr().out
-    assert "Kept 4 of 4 instants (4 with a pose), 12 views" in told and f"tfrecords_tools.inspect {output}" in told
+    assert "Kept 4 of 4 instants (4 with a pose), 12 views" in told and f"hand-tf inspect {output}" in told
     assert "Backgrounds: 3 of 3 use the plain median somewhere" in told and "Nothing was left out." in told
     assert load(output).build_flags == {
         "input": [str(dump)],
