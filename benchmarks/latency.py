@@ -31,6 +31,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 
 import numpy as np
 
@@ -38,6 +39,7 @@ from benchmarks import measurements
 from hand_tf.core import command_line, records_folder
 from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.serving import litert, model_files
+from hand_tf.training.settings import TrainingSettings
 
 FORMATS = ("savedmodel", "litert", "litert_int8")
 MEDIAPIPE = ("hand_landmark_full", "hand_landmark_lite")
@@ -84,14 +86,23 @@ def new_networks(settings: LatencySettings, folder: pathlib.Path) -> dict[str, d
     """Freshly initialised networks, exported below `folder`: {network: {format: path}}."""
     from hand_tf.nets import models
     from hand_tf.serving import calibration, export_model
+    from hand_tf.training import networks, regimes
 
     exported, size = {}, settings.image_size
     noise = np.random.default_rng(0).integers(0, 256, (2, 8, size, size, 3), np.uint8)
     crops = calibration.CalibrationCrops(*noise, "noise")
     for network in settings.networks:
         backbone, _, width = network.partition(":")
-        encoder = models.encoder(size, backbone=backbone, width=int(width))
-        model = models.pose_estimator(encoder, models.pose_head())
+        training = TrainingSettings(
+            regime="supervised",
+            scenario="*",
+            data_dir="-",
+            workdir="-",
+            encoder=backbone,
+            encoder_width=int(width),
+        )
+        parts = networks.make_parts(training, regimes.REGIMES["supervised"], size)
+        model = models.pose_estimator(parts["encoder"], parts["pose_head"])
         (folder / network).mkdir()
         exported[network] = {kind: folder / network / kind for kind in FORMATS}
         for kind, path in exported[network].items():
@@ -191,7 +202,7 @@ def _milliseconds(call, repeats):
     return times
 
 
-def serve(connection, path: pathlib.Path, one_thread: bool) -> None:
+def serve(connection: Connection, path: pathlib.Path, one_thread: bool) -> None:
     """Answers requests until it receives None.
 
     With one thread, a request is a number of repeats and the answer their latencies (ms). Otherwise it is a number of

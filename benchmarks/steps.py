@@ -4,6 +4,8 @@ Imports no framework but Keras and, in `peer`, PyTorch, so that it runs without 
 """
 
 import dataclasses
+import typing
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +15,11 @@ from hand_tf.nets import metrics, models, resnet
 from hand_tf.training import wiring
 from hand_tf.training.regimes import Regime
 from hand_tf.training.settings import TrainingSettings
+
+if typing.TYPE_CHECKING:
+    import torch
+
+    from benchmarks import torch_peer
 
 # Side of the crops (px), and the flags that give the sizes of networks and batch.
 SIZES = {
@@ -26,6 +33,11 @@ SIZES = {
         ),
     ),
 }
+
+
+# Of both sides: the weights of the losses, and the standard deviation of the labels, mm.
+LOSS_WEIGHTS = {"image": 1.0, "mask": 1.0, "features": 1.0, "pose": 1.0}
+POSE_STD = np.ones((skeleton.NUM_JOINTS, 3), "float32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +72,26 @@ class Ours:
 def _parts(regime, sizes):
     settings = sizes.settings
     latent = {"num_points": settings.num_points, "appearance_size": settings.appearance_size}
-    parts = {"encoder": models.encoder(sizes.image, width=settings.encoder_width, stem=settings.stem, **latent)}
+    parts = {
+        "encoder": models.encoder(
+            sizes.image,
+            backbone=settings.encoder,
+            width=settings.encoder_width,
+            stem=settings.stem,
+            normalize_points=settings.normalize_points,
+            **latent,
+        )
+    }
     if "decoder" in regime.parts:
-        shape = {"width": settings.decoder_width, "convolutions": settings.decoder_convolutions}
-        parts["decoder"] = models.decoder(sizes.image, **shape, **latent)
+        parts["decoder"] = models.decoder(
+            sizes.image,
+            width=settings.decoder_width,
+            points_to_map=settings.points_to_map,
+            hidden=settings.decoder_hidden,
+            convolutions=settings.decoder_convolutions,
+            composite=settings.composite,
+            **latent,
+        )
     if "pose_head" in regime.parts:
         # No dropout: the two sides would draw different units, and their losses could not be compared.
         parts["pose_head"] = models.pose_head(
@@ -84,14 +112,20 @@ def random_batch(sizes: Sizes, seed: int = 0) -> dict[str, np.ndarray]:
     return dict(zip(names, pictures, strict=True)) | numbers
 
 
-def ours(regime: Regime, sizes: Sizes, **compile_settings) -> Ours:
+def ours(regime: Regime, sizes: Sizes, **compile_settings: Any) -> Ours:
     """The model of a regime, compiled as `hand_tf.train` compiles it, and a batch for it."""
     parts, named = _parts(regime, sizes), random_batch(sizes)
     with_features = regime.unlabelled and sizes.settings.perceptual_weights != "none"
     features = resnet.feature_model(sizes.image, "random") if with_features else None
-    model = wiring.wire(regime, parts)
+    model = wiring.wire(regime, parts, sizes.settings.latent_dropout)
     losses, weights = wiring.compiled_losses(
-        regime, mask_weight=1.0, feature_model=features, pose_std=np.ones((skeleton.NUM_JOINTS, 3), "float32")
+        regime,
+        pixel_weight=LOSS_WEIGHTS["image"],
+        mask_weight=LOSS_WEIGHTS["mask"],
+        feature_weight=LOSS_WEIGHTS["features"],
+        pose_weight=LOSS_WEIGHTS["pose"],
+        feature_model=features,
+        pose_std=POSE_STD,
     )
     shown = {"pose": [metrics.MPJPE(), metrics.NMPJPE()]} if regime.labelled else None
     model.compile(keras.optimizers.Adam(1e-3), losses, weights, weighted_metrics=shown, **compile_settings)
@@ -108,31 +142,45 @@ def _mask(named):
     return np.abs(named["target"].astype("int16") - named["background"]).max(-1) > 120
 
 
-def peer(regime: Regime, sizes: Sizes, mine: Ours, precision=None):
+def peer(
+    regime: Regime, sizes: Sizes, mine: Ours, precision: "torch.dtype | None" = None
+) -> tuple["torch_peer.Step", dict[str, "torch.Tensor"]]:
     """The peer in PyTorch, a `torch_peer.Step` with the weights of `mine`, and the same batch: (step, batch)."""
     from benchmarks import torch_peer
 
-    settings = sizes.settings
-    latent, modules = (settings.num_points, settings.appearance_size), {}
+    modules = {name: _peer_part(name, sizes) for name in mine.parts}
     for name, part in mine.parts.items():
-        if name == "encoder":
-            modules[name] = torch_peer.Encoder(sizes.image, settings.encoder_width, *latent, settings.stem)
-        elif name == "decoder":
-            convolutions = settings.decoder_convolutions
-            modules[name] = torch_peer.Decoder(sizes.image, settings.decoder_width, *latent, convolutions)
-        elif name == "pose_head":
-            head = (settings.num_points, settings.head_width, settings.head_depth)
-            modules[name] = torch_peer.PoseHead(*head, dropout=0.0)
-        else:
-            modules[name] = torch_peer.Features()
         torch_peer.copy_weights(part, modules[name])
     features = modules.pop("features", None)
-    step = torch_peer.Step(modules, frozen_encoder=bool(regime.frozen), features=features, precision=precision)
+    step = torch_peer.Step(
+        modules,
+        frozen_encoder=bool(regime.frozen),
+        features=features,
+        weights=LOSS_WEIGHTS,
+        std=POSE_STD,
+        precision=precision,
+    )
     named = random_batch(sizes)
     ones = np.ones((sizes.batch, sizes.image, sizes.image), "float32")
     named |= {"mask": _mask(named).astype("float32"), "image_weight": ones, "mask_weight": ones}
     named |= {"pose_weight": np.ones((sizes.batch, skeleton.NUM_JOINTS), "float32")}
     return step.train(), torch_peer.channels_first(named)
+
+
+def _peer_part(name, sizes):
+    from benchmarks import torch_peer
+
+    settings = sizes.settings
+    latent = {"num_points": settings.num_points, "appearance_size": settings.appearance_size}
+    if name == "encoder":
+        return torch_peer.Encoder(sizes.image, width=settings.encoder_width, stem=settings.stem, **latent)
+    if name == "decoder":
+        shape = {"width": settings.decoder_width, "convolutions": settings.decoder_convolutions}
+        return torch_peer.Decoder(sizes.image, **shape, **latent)
+    if name == "pose_head":
+        shape = {"width": settings.head_width, "depth": settings.head_depth}
+        return torch_peer.PoseHead(settings.num_points, **shape, dropout=0.0)
+    return torch_peer.Features()
 
 
 def part_flops(mine: Ours) -> dict[str, int]:
@@ -147,7 +195,7 @@ def part_flops(mine: Ours) -> dict[str, int]:
     }
 
 
-def peer_flops(step, batch: dict) -> dict[str, int]:
+def peer_flops(step: "torch_peer.Step", batch: dict[str, "torch.Tensor"]) -> dict[str, int]:
     """The same for the peer, counted while it runs one sample of `batch`."""
     from benchmarks import torch_peer
 

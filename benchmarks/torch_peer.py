@@ -9,10 +9,16 @@ Written as is usual in PyTorch: channels first, run eagerly. Modules have the na
 `copy_weights` fills them. Both sides must then give the same outputs; `benchmarks.train_step` checks it.
 """
 
+import typing
+from typing import Self
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
+
+if typing.TYPE_CHECKING:
+    import keras
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JOINTS = 21
@@ -30,14 +36,14 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, image):
+    def forward(self, image: Tensor) -> Tensor:
         return (image - self.mean) / self.std
 
 
 class Block(nn.Module):
     """A basic block of ResNet-18."""
 
-    def __init__(self, before, channels, stride):
+    def __init__(self, before: int, channels: int, stride: int):
         super().__init__()
         self.conv1 = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -49,16 +55,19 @@ class Block(nn.Module):
                 nn.Conv2d(before, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         return functional.relu(self.bn2(self.conv2(x)).add_(shortcut), inplace=True)
 
 
 class Trunk(nn.Module):
-    """The first `stages` stages of a ResNet-18: normalised image -> the maps after the stem and each stage."""
+    """The first `stages` stages of a ResNet-18: normalised image -> the maps after the stem and each stage.
 
-    def __init__(self, width=64, stem="imagenet", stages=4):
+    The defaults are the published network.
+    """
+
+    def __init__(self, width: int = 64, stem: str = "imagenet", stages: int = 4):
         super().__init__()
         kernel = 7 if stem == "imagenet" else 3
         self.conv1 = nn.Conv2d(3, width, kernel, 2, kernel // 2, bias=False)
@@ -73,7 +82,7 @@ class Trunk(nn.Module):
             before = channels
         self.stages = stages
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> list[Tensor]:
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         maps, x = [x], self.pool(x)
         for i in range(self.stages):
@@ -85,7 +94,7 @@ class Trunk(nn.Module):
 class Encoder(Trunk):
     """`hand_tf.nets.models.encoder`."""
 
-    def __init__(self, size, width=64, num_points=200, appearance_size=128, stem="imagenet"):
+    def __init__(self, size: int, *, width: int, num_points: int, appearance_size: int, stem: str):
         super().__init__(width, stem)
         side = size // (32 if stem == "imagenet" else 16)
         self.normalize = Normalize()
@@ -93,7 +102,7 @@ class Encoder(Trunk):
         self.appearance_dense = nn.Linear(8 * width, appearance_size)
         self.map_shape = (8 * width, side, side)
 
-    def forward(self, image):
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         last = super().forward(self.normalize(_unit(image)))[-1]
         points = self.points_dense(last.flatten(1)).unflatten(1, (-1, 3))
         points = points * torch.rsqrt(points.square().sum(-1, keepdim=True).mean(1, keepdim=True) + 1e-6)
@@ -103,7 +112,9 @@ class Encoder(Trunk):
 class Decoder(nn.Module):
     """`hand_tf.nets.models.decoder` with `splat` and `composite`."""
 
-    def __init__(self, size, width=64, num_points=200, appearance_size=128, convolutions=2, extent=2.0):
+    def __init__(
+        self, size: int, *, width: int, num_points: int, appearance_size: int, convolutions: int, extent: float = 2.0
+    ):
         super().__init__()
         self.start, self.extent = size // 4, extent
         self.look = nn.Linear(appearance_size, 2 * width)
@@ -118,14 +129,14 @@ class Decoder(nn.Module):
             self.add_module(f"stage{stage}", layers)
         self.foreground, self.mask = nn.Conv2d(before, 3, 1), nn.Conv2d(before, 1, 1)
 
-    def splat(self, points):
+    def splat(self, points: Tensor) -> Tensor:
         """[B, N, 3] -> soft dots, and once more times their depth, [B, 2 N, start, start]."""
         places = points[..., :2] * (self.start / (2 * self.extent)) + (self.start - 1) / 2
         near = torch.exp(-0.5 * (places.unsqueeze(-1) - self.cells).square())
         dots = near[:, :, 1].unsqueeze(-1) * near[:, :, 0].unsqueeze(-2)
         return torch.cat([dots, dots * points[..., 2, None, None]], 1)
 
-    def forward(self, points, appearance, background):
+    def forward(self, points: Tensor, appearance: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
         look = functional.relu(self.look(appearance))[..., None, None].expand(-1, -1, self.start, self.start)
         x = torch.cat([self.splat(points), look], 1)
         if self.foreground.weight.is_contiguous(memory_format=torch.channels_last):
@@ -143,7 +154,7 @@ class Decoder(nn.Module):
 class PoseHead(nn.Module):
     """`hand_tf.nets.models.pose_head`."""
 
-    def __init__(self, num_points=200, width=2048, depth=2, dropout=0.5):
+    def __init__(self, num_points: int, *, width: int, depth: int, dropout: float):
         super().__init__()
         before, self.depth, self.dropout = 3 * num_points, depth, dropout
         self.points_bn = nn.BatchNorm1d(before)
@@ -155,7 +166,7 @@ class PoseHead(nn.Module):
         self.register_buffer("mean", torch.zeros(JOINTS, 3))
         self.register_buffer("std", torch.ones(JOINTS, 3))
 
-    def forward(self, points):
+    def forward(self, points: Tensor) -> Tensor:
         x = self.points_bn(points.flatten(1))
         for i in range(self.depth):
             x = functional.relu(getattr(self, f"bn{i}")(getattr(self, f"hidden{i}")(x)))
@@ -171,10 +182,10 @@ class Features(nn.Module):
         self.normalize, self.trunk = Normalize(), Trunk(stages=2)
         self.requires_grad_(False)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         return super().train(False)
 
-    def forward(self, image):
+    def forward(self, image: Tensor) -> list[Tensor]:
         return self.trunk(self.normalize(image))
 
 
@@ -185,37 +196,45 @@ class Step(nn.Module):
         parts: encoder, and decoder or pose_head or both, by name.
         frozen_encoder: only the pose head is trained.
         features: the network of the feature loss, or None.
-        weights: weights of the losses image, mask, features and pose.
+        weights: weights of the losses, by name: image, mask, features and pose.
         std: standard deviation of the labels, [21, 3] mm.
         precision: dtype of autocast, or None.
     """
 
-    def __init__(self, parts, *, frozen_encoder=False, features=None, weights=None, std=None, precision=None):
+    def __init__(
+        self,
+        parts: dict[str, nn.Module],
+        *,
+        frozen_encoder: bool,
+        features: nn.Module | None,
+        weights: dict[str, float],
+        std: np.ndarray,
+        precision: torch.dtype | None = None,
+    ):
         super().__init__()
         self.parts, self.features, self.frozen_encoder = nn.ModuleDict(parts), features, frozen_encoder
-        self.weights = {"image": 1.0, "mask": 1.0, "features": 1.0, "pose": 1.0} | (weights or {})
-        self.register_buffer("inverse", torch.ones(JOINTS, 3) if std is None else 1 / torch.as_tensor(std))
-        self.precision = precision
+        self.weights, self.precision = weights, precision
+        self.register_buffer("inverse", 1 / torch.as_tensor(std))
         if frozen_encoder:
             self.parts["encoder"].requires_grad_(False)
         learned = [weight for weight in self.parts.parameters() if weight.requires_grad]
         # One kernel updates all weights, the fastest way in PyTorch.
         self.optimizer = torch.optim.Adam(learned, lr=1e-3, eps=1e-7, fused=True)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.frozen_encoder:
             self.parts["encoder"].eval()
         return self
 
-    def novel_view(self, batch):
+    def novel_view(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The target view, (image, mask), from the points of the source and the appearance of the reference."""
         encode = self.parts["encoder"]
         points, appearance = encode(batch["source"])[0], encode(batch["reference"])[1]
-        turned = points.float() @ batch["rotation"].transpose(1, 2)
-        return self.parts["decoder"](turned, appearance, batch["background"])
+        rotated = points.float() @ batch["rotation"].transpose(1, 2)
+        return self.parts["decoder"](rotated, appearance, batch["background"])
 
-    def loss(self, batch):
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the regime's losses."""
         total = 0.0
         if "decoder" in self.parts:
@@ -235,13 +254,13 @@ class Step(nn.Module):
             total = total + self.weights["pose"] * square.sum() / batch["pose_weight"].sum()
         return total
 
-    def points(self, batch):
-        """Points of the labelled crops."""
+    def points(self, batch: dict[str, Tensor]) -> Tensor:
+        """Points [B, N, 3] of the labelled crops."""
         crops = batch["labelled"] if "decoder" in self.parts else batch["source"]
         with torch.set_grad_enabled(not self.frozen_encoder):
             return self.parts["encoder"](crops)[0]
 
-    def forward(self, batch):
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """One step; returns the loss."""
         self.optimizer.zero_grad(set_to_none=True)
         device = batch["source"].device.type
@@ -253,7 +272,7 @@ class Step(nn.Module):
 
 
 @torch.no_grad()
-def forward_flops(module, *inputs):
+def forward_flops(module: nn.Module, *inputs: Tensor) -> int:
     """Multiplications and additions of the convolutions and fully connected layers for one sample."""
     total = 0
 
@@ -284,7 +303,7 @@ def _tensors(layer, module):
         yield from ((module.mean, values["mean"]), (module.std, values["std"]))
 
 
-def copy_weights(model, module):
+def copy_weights(model: "keras.Model", module: nn.Module) -> None:
     """Fills `module` with the weights of the Keras `model`, from each layer to the module of the same name.
 
     Raises ValueError if the module lacks a layer, or if the numbers of weights differ.
@@ -308,7 +327,7 @@ def copy_weights(model, module):
         raise ValueError(f"{model.name}: {model.count_params()} weights, of which the module took {copied}")
 
 
-def channels_first(batch):
+def channels_first(batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
     """A NumPy batch by name as tensors; pictures [B, H, W, C] become [B, C, H, W], in memory too."""
     tensors = {}
     for name, value in batch.items():

@@ -4,13 +4,14 @@ import inspect
 import json
 import re
 
+import default_networks
 import keras
 import numpy as np
 import pytest
 
 import hand_tf
 from hand_tf.core import geometry
-from hand_tf.nets import metrics, models
+from hand_tf.nets import metrics
 
 SIZE = 32
 BOX = (40.0, 30.0, 50.0, 36.0)
@@ -21,10 +22,10 @@ def run(tmp_path_factory):
     """A run folder with random networks that estimate poses some centimetres wide."""
     keras.utils.set_random_seed(5)
     folder, random = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
-    pose_head = models.pose_head(16, width=32)
+    pose_head = default_networks.pose_head(16, width=32)
     pose_head.get_layer("pose").set_statistics(random.normal(0, 30, (21, 3)), random.uniform(10, 40, (21, 3)))
     pose_head.save(folder / "pose_head.keras")
-    models.encoder(SIZE, width=8, num_points=16, appearance_size=8).save(folder / "encoder.keras")
+    default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8).save(folder / "encoder.keras")
     (folder / "run.json").write_text(json.dumps({"regime": "supervised"}))
     return folder
 

@@ -4,20 +4,29 @@
 into two; TensorFlow runs them one by one, unless it is told to use its own kernel, which computes the same.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
-def has_batch_norm(x):
+def has_batch_norm(x: Any) -> bool:
     """Whether `batch_norm` applies: a map, on TensorFlow, with one replica (the kernel sees no other replicas)."""
     if keras.backend.backend() != "tensorflow" or len(x.shape) != 4:
         return False
     return tf.distribute.get_strategy().num_replicas_in_sync == 1
 
 
-def batch_norm(x, gamma, beta, epsilon, statistics=None):
+def batch_norm(
+    x: "tf.Tensor",
+    gamma: "tf.Tensor",
+    beta: "tf.Tensor",
+    epsilon: float,
+    statistics: Sequence["tf.Tensor"] | None = None,
+) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta, as one kernel forward and one backward.
 
     Args:

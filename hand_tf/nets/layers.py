@@ -32,7 +32,7 @@ class RotatePoints(keras.layers.Layer):
     Computed in float32 under every precision policy: rounded to half precision, a matrix is no longer a rotation.
     """
 
-    def __init__(self, dtype="float32", **kwargs):
+    def __init__(self, dtype: str = "float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
 
     def call(self, inputs):
@@ -49,7 +49,7 @@ class NormalizePoints(keras.layers.Layer):
     open, the overall scale, which would otherwise differ between samples and have to be undone by the decoder.
     """
 
-    def __init__(self, dtype="float32", **kwargs):
+    def __init__(self, dtype: str = "float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
 
     def call(self, points):
@@ -66,7 +66,7 @@ class SplatPoints(keras.layers.Layer):
     The dots are Gaussians of `sigma` cells.
     """
 
-    def __init__(self, size, extent=2.0, sigma=1.0, dtype="float32", **kwargs):
+    def __init__(self, size: int, extent: float = 2.0, sigma: float = 1.0, dtype: str = "float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
         self.size, self.extent, self.sigma = size, extent, sigma
 
@@ -99,7 +99,7 @@ class CompositeBackground(keras.layers.Layer):
     float32, like everything that a loss compares.
     """
 
-    def __init__(self, dtype="float32", **kwargs):
+    def __init__(self, dtype: str = "float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
 
     def call(self, inputs):
@@ -115,7 +115,7 @@ class NormalizeImage(keras.layers.Layer):
     model as 0..255, so that they reach the accelerator as bytes.
     """
 
-    def __init__(self, scale_only=False, **kwargs):
+    def __init__(self, scale_only: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.scale_only = scale_only
 
@@ -128,7 +128,7 @@ class NormalizeImage(keras.layers.Layer):
         mean, std = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_STD)
         return ops.cast(image * (1 / (255 * std)) - mean / std, self.compute_dtype)
 
-    def compute_output_spec(self, image):
+    def compute_output_spec(self, image: keras.KerasTensor) -> keras.KerasTensor:
         return keras.KerasTensor(image.shape, dtype=self.compute_dtype)
 
     def get_config(self):
@@ -145,7 +145,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     `kernels.batch_norm` computes the same in less time.
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs):
         synchronized = keras.backend.backend() == "tensorflow"
         super().__init__(momentum=momentum, epsilon=epsilon, synchronized=synchronized, **kwargs)
 
@@ -178,7 +178,7 @@ class UnstandardizePose(keras.layers.Layer):
     origin) fixes the coordinate to its mean. Computed in float32: bfloat16 resolves 1 mm at 200 mm.
     """
 
-    def __init__(self, dtype="float32", **kwargs):
+    def __init__(self, dtype: str = "float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
 
     def build(self, input_shape):
@@ -188,7 +188,7 @@ class UnstandardizePose(keras.layers.Layer):
         self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
         self.std = self.add_weight(shape=shape, initializer="ones", trainable=False, name="std")
 
-    def set_statistics(self, mean, std):
+    def set_statistics(self, mean: np.ndarray, std: np.ndarray) -> None:
         """Sets the mean and standard deviation [21, 3] (mm) of the labels.
 
         Raises:

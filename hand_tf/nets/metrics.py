@@ -75,8 +75,8 @@ def procrustes(pose_true: Tensor, pose_pred: Tensor, weights: Tensor) -> Tensor:
     rotation = ops.sum(u[:, :, None, :] * signs[:, None, None, :] * ops.swapaxes(vt, 1, 2)[:, None, :, :], axis=-1)
     extent = ops.sum(weights[..., None] * pred * pred, axis=(1, 2))
     scale = ops.divide_no_nan(ops.sum(s * signs, axis=-1), extent)
-    turned = ops.sum(pred[..., :, None] * rotation[:, None, :, :], axis=-2)
-    return scale[:, None, None] * turned + true_mean
+    rotated = ops.sum(pred[..., :, None] * rotation[:, None, :, :], axis=-2)
+    return scale[:, None, None] * rotated + true_mean
 
 
 def pck(pose_true: Tensor, pose_pred: Tensor, weights: Tensor, thresholds: Sequence[float]) -> Tensor:
@@ -146,10 +146,10 @@ class MPJPE(keras.metrics.Mean):
     Samples of weight 0, such as padding of the last batch, do not change it.
     """
 
-    def __init__(self, name="mpjpe", dtype="float32"):
+    def __init__(self, name: str = "mpjpe", dtype: str = "float32"):
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         super().update_state(mpjpe(y_true, y_pred, sample_weight), _is_labelled(sample_weight))
 
 
@@ -157,8 +157,8 @@ class MPJPE(keras.metrics.Mean):
 class NMPJPE(keras.metrics.Mean):
     """Mean of `n_mpjpe` over the samples that have an accepted joint; poses in mm, sample_weight [batch, 21]."""
 
-    def __init__(self, name="n_mpjpe", dtype="float32"):
+    def __init__(self, name: str = "n_mpjpe", dtype: str = "float32"):
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         super().update_state(n_mpjpe(y_true, y_pred, sample_weight), _is_labelled(sample_weight))

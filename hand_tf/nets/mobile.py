@@ -33,12 +33,12 @@ STAGES = (
 )
 
 
-def scaled(channels, width):
+def scaled(channels: int, width: int) -> int:
     """`channels` of the table at `width`, a multiple of 8 (what vector units take at once), at least 8."""
     return max(8, int(channels * width / 64 + 4) // 8 * 8)
 
 
-def backbone(image, width=64, stem="imagenet"):
+def backbone(image: keras.KerasTensor, *, width: int, stem: str) -> keras.KerasTensor:
     """Wires the backbone onto a symbolic image.
 
     Args:
@@ -49,6 +49,9 @@ def backbone(image, width=64, stem="imagenet"):
 
     Returns:
         The last map, KerasTensor [batch, H/32, W/32, c(160)].
+
+    Raises:
+        ValueError: an unknown stem.
     """
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem: expected imagenet or small, got {stem!r}")

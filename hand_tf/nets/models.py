@@ -18,15 +18,15 @@ BACKBONES = ("resnet18", "mobile")
 
 
 def encoder(
-    image_size,
+    image_size: int,
     *,
-    backbone="resnet18",
-    width=64,
-    num_points=200,
-    appearance_size=128,
-    stem="imagenet",
-    normalize_points=True,
-):
+    backbone: str,
+    width: int,
+    num_points: int,
+    appearance_size: int,
+    stem: str,
+    normalize_points: bool,
+) -> keras.Model:
     """An encoder: a backbone whose last map gives the points and the appearance.
 
     Args:
@@ -36,6 +36,9 @@ def encoder(
         num_points, appearance_size: N and A.
         stem: `imagenet`, or `small`, half the down-sampling, for small crops.
         normalize_points: give the points of every image the same overall scale; see `layers.NormalizePoints`.
+
+    Raises:
+        ValueError: an image_size, backbone or stem that cannot be.
     """
     if image_size % 32:
         raise ValueError(f"image_size {image_size}: expected a multiple of 32 px")
@@ -71,17 +74,29 @@ def _dense_map(points, size, channels, hidden):
     return kl.ReLU(name="map_relu")(layers.BatchNorm(name="map_bn")(x))
 
 
+def _first_map(points, appearance, size, width, points_to_map, hidden):
+    """The decoder's first map [batch, size, size, channels], of rotated points and appearance."""
+    if points_to_map == "splat":
+        x = layers.SplatPoints(size, name="splat")(points)
+    else:
+        x = _dense_map(points, size, 4 * width, hidden)
+    # As in Rhodin et al., the appearance is the same everywhere on the first map.
+    look = kl.Dense(2 * width, activation="relu", name="look")(appearance)
+    look = kl.Reshape((size, size, 2 * width), name="look_map")(kl.RepeatVector(size * size, name="tile")(look))
+    return kl.Concatenate(name="with_appearance")([x, look])
+
+
 def decoder(
-    image_size,
+    image_size: int,
     *,
-    width=64,
-    num_points=200,
-    appearance_size=128,
-    points_to_map="splat",
-    hidden=0,
-    convolutions=2,
-    composite=True,
-):
+    width: int,
+    num_points: int,
+    appearance_size: int,
+    points_to_map: str,
+    hidden: int,
+    convolutions: int,
+    composite: bool,
+) -> keras.Model:
     """A convolutional decoder of rotated points, appearance and the empty scene.
 
     Args:
@@ -96,22 +111,15 @@ def decoder(
         composite: decode a mask and blend the hand over the background with it; otherwise the background's features
             join the last stage, as in Rhodin et al., and there is no mask.
     """
+    # --- inputs
     points = keras.Input((num_points, 3), name="points")
     appearance = keras.Input((appearance_size,), name="appearance")
     background = keras.Input((image_size, image_size, 3), dtype="uint8", name="background")
     scene = layers.NormalizeImage(scale_only=True, dtype="float32", name="scale_background")(background)
 
+    # --- stages, each of twice the size of the one before
     stages = 2 if points_to_map == "splat" else 3
-    start = image_size // 2**stages
-    if points_to_map == "splat":
-        x = layers.SplatPoints(start, name="splat")(points)
-    else:
-        x = _dense_map(points, start, 4 * width, hidden)
-    # As in Rhodin et al., the appearance is the same everywhere on the first map.
-    look = kl.Dense(2 * width, activation="relu", name="look")(appearance)
-    look = kl.Reshape((start, start, 2 * width), name="look_map")(kl.RepeatVector(start * start, name="tile")(look))
-    x = kl.Concatenate(name="with_appearance")([x, look])
-
+    x = _first_map(points, appearance, image_size // 2**stages, width, points_to_map, hidden)
     for stage in range(stages + 1):
         channels = width * min(4, 2 ** (stages - stage))
         if stage:
@@ -121,6 +129,7 @@ def decoder(
                 x = kl.Concatenate(name="with_background")([x, _conv_block(scene, width, "background")])
             x = _conv_block(x, channels, f"stage{stage}.{i}")
 
+    # --- picture and model
     foreground = kl.Conv2D(3, 1, activation="sigmoid", dtype="float32", name="foreground")(x)
     outputs = {"image": foreground}
     if composite:
@@ -130,8 +139,13 @@ def decoder(
     return keras.Model({"points": points, "appearance": appearance, "background": background}, outputs, name="decoder")
 
 
-def pose_head(num_points=200, *, width=2048, depth=2, dropout=0.5):
-    """The map from points to joints, fully connected (Paper: Sec. 2.3; sizes of Rhodin et al.). Predicts in mm."""
+def pose_head(num_points: int, *, width: int, depth: int, dropout: float) -> keras.Model:
+    """The map from points to joints, fully connected (Paper: Sec. 2.3; sizes of Rhodin et al.). Predicts in mm.
+
+    Args:
+        num_points: N.
+        width, depth, dropout: units of a hidden layer, number of hidden layers, and the dropout after each.
+    """
     points = keras.Input((num_points, 3), name="points")
     x = kl.Flatten(name="flatten")(points)
     # Choice: the points have no scale of their own. Normalised, one learning rate fits every encoder.
@@ -162,22 +176,29 @@ def _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout):
     return decoded | {"features": kl.Identity(dtype="float32", name="features")(decoded["image"])}
 
 
-def novel_view(encoder_model, decoder_model, latent_dropout=0.0):
-    """source, reference, rotation, background -> image, features (the same, for the feature loss), and the mask."""
+def novel_view(encoder_model: keras.Model, decoder_model: keras.Model, latent_dropout: float) -> keras.Model:
+    """source, reference, rotation, background -> image, features (the same, for the feature loss), and the mask.
+
+    `latent_dropout` is that of the points before they are rotated.
+    """
     inputs = _view_inputs(encoder_model.input.shape[1])
     outputs = _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout)
     return keras.Model(inputs, outputs, name="novel_view")
 
 
-def pose_estimator(encoder_model, pose_head_model, frozen_encoder=False):
+def pose_estimator(
+    encoder_model: keras.Model, pose_head_model: keras.Model, frozen_encoder: bool = False
+) -> keras.Model:
     """source -> pose (mm) and points. A frozen encoder runs in inference mode: its statistics must not drift."""
     source = keras.Input(encoder_model.input.shape[1:], dtype="uint8", name="source")
     points = encoder_model(source, training=False if frozen_encoder else None)["points"]
     return keras.Model({"source": source}, pose_head_model(points), name="pose_estimator")
 
 
-def joint(encoder_model, decoder_model, pose_head_model, latent_dropout=0.0):
-    """Novel views of the unlabelled triplets and poses of the `labelled` images in one step."""
+def joint(
+    encoder_model: keras.Model, decoder_model: keras.Model, pose_head_model: keras.Model, latent_dropout: float
+) -> keras.Model:
+    """Novel views of the unlabelled triplets and poses of the `labelled` images in one step; see `novel_view`."""
     inputs = _view_inputs(encoder_model.input.shape[1])
     outputs = _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout)
     labelled = keras.Input(encoder_model.input.shape[1:], dtype="uint8", name="labelled")

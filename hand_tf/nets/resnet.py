@@ -27,8 +27,10 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 IMAGENET_URL = "https://huggingface.co/timm/resnet18.tv_in1k/resolve/main/model.safetensors"
 
 
-def resnet18(image, width=64, stem="imagenet", stages=4):
-    """Wires a ResNet-18 onto a symbolic image.
+def resnet18(
+    image: keras.KerasTensor, width: int = 64, stem: str = "imagenet", stages: int = 4
+) -> dict[str, keras.KerasTensor]:
+    """Wires a ResNet-18 onto a symbolic image; the defaults are the published network.
 
     Args:
         image: KerasTensor [batch, H, W, 3], normalised.
@@ -39,6 +41,9 @@ def resnet18(image, width=64, stem="imagenet", stages=4):
 
     Returns:
         A dict of KerasTensors: "stem" (after its ReLU), "layer1", ... .
+
+    Raises:
+        ValueError: an unknown stem.
     """
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem: expected imagenet or small, got {stem!r}")
@@ -90,7 +95,7 @@ def _conv(x, channels, kernel, stride, name):
     )(x)
 
 
-def feature_model(image_size, weights, seed=0):
+def feature_model(image_size: int, weights: str, seed: int = 0) -> keras.Model:
     """The frozen network whose feature maps the feature loss compares.
 
     Args:
@@ -139,7 +144,7 @@ def _download():
         ) from error
 
 
-def load_torchvision(model, path):
+def load_torchvision(model: keras.Model, path: str) -> None:
     """Fills a network built by `resnet18` from a file in torchvision's naming.
 
     Args:

@@ -18,15 +18,16 @@ import numpy as np
 from keras import ops
 
 from hand_tf.core.skeleton import NUM_JOINTS
+from hand_tf.nets.metrics import Tensor
 
 
-def pixel_l1(target, image):
+def pixel_l1(target: Tensor, image: Tensor) -> Tensor:
     """Mean absolute difference over channels: target [batch, H, W, 3] in 0..255, image in 0..1 -> [batch, H, W]."""
     # Paper: Eq. 2
     return ops.mean(ops.abs(_unit_range(target) - ops.cast(image, "float32")), axis=-1)
 
 
-def feature_l1(target, image, feature_model):
+def feature_l1(target: Tensor, image: Tensor, feature_model: keras.Model) -> Tensor:
     """Mean absolute difference of feature maps; all maps have the same weight, whatever their size.
 
     target [batch, H, W, 3] in 0..255, image [batch, H, W, 3] in 0..1 -> [batch]. `feature_model` takes RGB in 0..1
@@ -44,7 +45,7 @@ def feature_l1(target, image, feature_model):
     return sum(differences) / len(differences)
 
 
-def mask_bce(target, mask):
+def mask_bce(target: Tensor, mask: Tensor) -> Tensor:
     """Binary cross-entropy of the mask, target and mask [batch, H, W, 1] in 0..1 -> [batch, H, W].
 
     # Choice: ours. The target is where the picture differs from the empty scene; it needs no annotation. A silhouette
@@ -53,7 +54,7 @@ def mask_bce(target, mask):
     return ops.mean(ops.binary_crossentropy(ops.cast(target, "float32"), ops.cast(mask, "float32")), axis=-1)
 
 
-def pose_mse(pose_true, pose_pred, std):
+def pose_mse(pose_true: Tensor, pose_pred: Tensor, std: Tensor) -> Tensor:
     """Mean squared error of standardised coordinates: poses [batch, 21, 3] in mm, std [21, 3] in mm -> [batch, 21].
 
     A coordinate that never varies (std 0: the root) contributes 0. The caller weights joints that were not accepted
@@ -84,14 +85,14 @@ class PixelL1(keras.losses.Loss):
     The sum of the weighted differences is divided by the number of pixels, not by the sum of the weights.
     """
 
-    def __init__(self, name="pixel_l1", reduction="sum_over_batch_size"):
+    def __init__(self, name: str = "pixel_l1", reduction: str = "sum_over_batch_size"):
         super().__init__(name=name, reduction=reduction, dtype="float32")
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         _check_weight(self, sample_weight, y_pred.shape[1:3])
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return pixel_l1(y_true, y_pred)
 
 
@@ -99,14 +100,14 @@ class PixelL1(keras.losses.Loss):
 class MaskBCE(keras.losses.Loss):
     """`mask_bce` as a loss; `sample_weight` [batch, H, W]."""
 
-    def __init__(self, name="mask_bce", reduction="sum_over_batch_size"):
+    def __init__(self, name: str = "mask_bce", reduction: str = "sum_over_batch_size"):
         super().__init__(name=name, reduction=reduction, dtype="float32")
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         _check_weight(self, sample_weight, y_pred.shape[1:3])
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return mask_bce(y_true, y_pred)
 
 
@@ -118,16 +119,16 @@ class FeatureL1(keras.losses.Loss):
     compiled with this loss with `compile=False` and compile it again.
     """
 
-    def __init__(self, feature_model, name="feature_l1", reduction="sum_over_batch_size"):
+    def __init__(self, feature_model: keras.Model, name: str = "feature_l1", reduction: str = "sum_over_batch_size"):
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self.feature_model = feature_model
         self.feature_model.trainable = False
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         _check_weight(self, sample_weight, ())
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return feature_l1(y_true, y_pred, self.feature_model)
 
     @classmethod
@@ -146,17 +147,17 @@ class PoseMSE(keras.losses.Loss):
     any label gives 0.
     """
 
-    def __init__(self, std, name="pose_mse", reduction="mean_with_sample_weight"):
+    def __init__(self, std: np.ndarray, name: str = "pose_mse", reduction: str = "mean_with_sample_weight"):
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self.std = np.asarray(std, "float32")
         if self.std.shape != (NUM_JOINTS, 3):
             raise ValueError(f"{name}: std must be [{NUM_JOINTS}, 3], got {self.std.shape}")
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         _check_weight(self, sample_weight, (NUM_JOINTS,))
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return pose_mse(y_true, y_pred, self.std)
 
     def get_config(self):

@@ -6,6 +6,8 @@ measured on, and the subjects of the final test stay untouched. Two references a
 fit subjects, and the same probe on the encoder before training.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -16,7 +18,7 @@ from hand_tf.nets import metrics
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
-def decode(labels: dict, whole_only: bool = True) -> dict:
+def with_images(labels: dict[str, np.ndarray], whole_only: bool = True) -> dict[str, np.ndarray]:
     """Adds `images` [n, size, size, 3] uint8 to the labels; `whole_only` leaves out samples that miss a joint."""
     chosen = np.flatnonzero((labels["pose_weight"] > 0).all(-1) | (not whole_only))
     images = [schema.decode_image(labels["source"][i]).numpy() for i in chosen]
@@ -40,14 +42,16 @@ def _error(weights, points, pose):
     return float(np.mean(keras.ops.convert_to_numpy(metrics.n_mpjpe(true, found, np.ones(true.shape[:2], "float32")))))
 
 
-def ridge(points, pose, groups, test_points, test_pose):
+def ridge(
+    points: np.ndarray, pose: np.ndarray, groups: Sequence, test_points: np.ndarray, test_pose: np.ndarray
+) -> float:
     """N-MPJPE (mm) on the test set of a ridge regression.
 
     The strength is chosen on one subject left out of the fit set, never on the test set.
 
     Args:
         points: [n, N, 3]; pose: [n, 21, 3] mm; groups: [n] subject of each sample.
-        test_points, test_pose: of the test subjects.
+        test_points, test_pose: of the test subjects, [m, N, 3] and [m, 21, 3] mm.
     """
     x, y = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (points, pose))
     test_x, test_y = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (test_points, test_pose))
@@ -59,13 +63,13 @@ def ridge(points, pose, groups, test_points, test_pose):
     return _error(_solve(x, y, STRENGTHS[int(np.argmin(trials))]), test_x, test_y)
 
 
-def mean_pose(pose, test_pose):
-    """N-MPJPE (mm) on the test set of always predicting the mean pose of the fit set."""
+def mean_pose(pose: np.ndarray, test_pose: np.ndarray) -> float:
+    """N-MPJPE (mm) on the test set [m, 21, 3] of always predicting the mean pose of the fit set [n, 21, 3] (mm)."""
     y, test_y = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (pose, test_pose))
     return _error(np.vstack([np.zeros((1, y.shape[1])), y.mean(0)]), np.zeros((len(test_y), 1)), test_y)
 
 
-def points_of(encoder, images, batch_size=256):
+def points_of(encoder: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """The encoder's points [n, N, 3] of `images` [n, size, size, 3] uint8.
 
     Called layer by layer: a compiled `predict` would take longer to trace than it saves.
@@ -74,7 +78,7 @@ def points_of(encoder, images, batch_size=256):
     return np.concatenate([keras.ops.convert_to_numpy(encoder(b, training=False)["points"]) for b in batches])
 
 
-def measure(encoder, fit, test):
-    """The probe's N-MPJPE (mm) of an encoder; `fit` and `test` from `decode`."""
+def measure(encoder: keras.Model, fit: dict[str, np.ndarray], test: dict[str, np.ndarray]) -> float:
+    """The probe's N-MPJPE (mm) of an encoder; `fit` and `test` from `with_images`."""
     points = [points_of(encoder, part["images"]) for part in (fit, test)]
     return ridge(points[0], fit["pose"], fit["subject"], points[1], test["pose"])

@@ -20,7 +20,7 @@ class Regime:
     needs_init: bool = False
 
     @property
-    def parts(self):
+    def parts(self) -> tuple[str, ...]:
         """Names of all sub-models that the regime uses."""
         return self.trained + self.frozen
 

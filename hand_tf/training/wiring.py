@@ -1,10 +1,14 @@
 """A regime as Keras sees it: one model out of its sub-models, and the losses of that model's outputs."""
 
+import keras
+import numpy as np
+
 from hand_tf.nets import models
 from hand_tf.training import losses
+from hand_tf.training.regimes import Regime
 
 
-def wire(regime, parts, latent_dropout=0.0):
+def wire(regime: Regime, parts: dict[str, keras.Model], latent_dropout: float) -> keras.Model:
     """The model that `regime` trains, out of `parts`, its sub-models by name; freezes what is to be frozen."""
     for name in regime.parts:
         parts[name].trainable = name not in regime.frozen
@@ -18,8 +22,15 @@ def wire(regime, parts, latent_dropout=0.0):
 
 
 def compiled_losses(
-    regime, *, pixel_weight=1.0, mask_weight=0.0, feature_weight=1.0, pose_weight=1.0, feature_model=None, pose_std=None
-):
+    regime: Regime,
+    *,
+    pixel_weight: float,
+    mask_weight: float,
+    feature_weight: float,
+    pose_weight: float,
+    feature_model: keras.Model | None = None,
+    pose_std: np.ndarray | None = None,
+) -> tuple[dict[str, keras.losses.Loss], dict[str, float]]:
     """Losses and their weights for the outputs of `wire`: (losses, weights), two dicts by output name.
 
     Args:

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import zipfile
 
+import default_networks
 import keras
 import pytest
 
 from hand_tf.core import keras_registration
-from hand_tf.nets import layers, models
+from hand_tf.nets import layers
 
 # The names of the layers stand in the .keras files of all versions: none may change.
 LAYERS = {
@@ -30,7 +31,7 @@ LOSSES_AND_METRICS = {"PixelL1", "MaskBCE", "FeatureL1", "PoseMSE", "MPJPE", "NM
 def part(tmp_path_factory):
     """An encoder in a .keras file, whose config names the modules where version 0.2.0 had its classes."""
     folder = tmp_path_factory.mktemp("part")
-    models.encoder(32, width=8, num_points=16, appearance_size=8).save(folder / "new.keras")
+    default_networks.encoder(32, width=8, num_points=16, appearance_size=8).save(folder / "new.keras")
     with zipfile.ZipFile(folder / "new.keras") as source, zipfile.ZipFile(folder / "old.keras", "w") as target:
         for name in source.namelist():
             content = source.read(name)

@@ -1,10 +1,11 @@
 """Wirings are compared with the same parts called by hand; runs on TensorFlow and on JAX."""
 
+import default_networks
 import keras
 import numpy as np
 import pytest
 
-from hand_tf.nets import models, resnet
+from hand_tf.nets import resnet
 from hand_tf.training import losses, regimes, wiring
 
 SIZE, POINTS, LOOK, BATCH = 32, 8, 4, 3
@@ -14,9 +15,9 @@ SIZE, POINTS, LOOK, BATCH = 32, 8, 4, 3
 def parts():
     latent = {"num_points": POINTS, "appearance_size": LOOK}
     return {
-        "encoder": models.encoder(SIZE, width=4, **latent),
-        "decoder": models.decoder(SIZE, width=4, **latent),
-        "pose_head": models.pose_head(POINTS, width=16),
+        "encoder": default_networks.encoder(SIZE, width=4, **latent),
+        "decoder": default_networks.decoder(SIZE, width=4, **latent),
+        "pose_head": default_networks.pose_head(POINTS, width=16),
     }
 
 
@@ -42,7 +43,7 @@ def _inputs(model, batch):
 
 
 def test_novel_view_takes_points_of_the_source_and_appearance_of_the_reference(parts, batch):
-    model = wiring.wire(regimes.REGIMES["pretrain"], parts)
+    model = wiring.wire(regimes.REGIMES["pretrain"], parts, latent_dropout=0.0)
     points = _array(parts["encoder"](batch["source"], training=False)["points"])
     look = parts["encoder"](batch["reference"], training=False)["appearance"]
     turned = np.einsum("bij,bnj->bni", batch["rotation"], points).astype("float32")
@@ -74,14 +75,14 @@ def test_image_is_foreground_where_the_mask_is_one_and_background_where_it_is_ze
 def test_points_have_unit_scale_and_the_head_answers_in_the_statistics_it_was_given(parts, batch):
     points = _array(parts["encoder"](batch["source"], training=False)["points"])
     np.testing.assert_allclose((points**2).sum(-1).mean(-1), 1, atol=1e-3)
-    head = models.pose_head(POINTS, width=16)
+    head = default_networks.pose_head(POINTS, width=16)
     mean = np.random.default_rng(1).normal(size=(21, 3)) * 50
     head.get_layer("pose").set_statistics(mean, np.zeros((21, 3)))
     np.testing.assert_allclose(_array(head(points)["pose"]), np.tile(mean, (BATCH, 1, 1)), rtol=1e-5)
 
 
 def test_without_composite_there_is_no_mask_but_the_background_matters(batch):
-    decoder = models.decoder(SIZE, width=4, num_points=POINTS, appearance_size=LOOK, composite=False)
+    decoder = default_networks.decoder(SIZE, width=4, num_points=POINTS, appearance_size=LOOK, composite=False)
     inputs = {
         "points": np.ones((BATCH, POINTS, 3), "float32"),
         "appearance": np.ones((BATCH, LOOK), "float32"),
@@ -94,11 +95,10 @@ def test_without_composite_there_is_no_mask_but_the_background_matters(batch):
 
 
 def _compile(regime, parts):
-    model = wiring.wire(regime, parts)
+    model = wiring.wire(regime, parts, latent_dropout=0.0)
     feature_model = resnet.feature_model(SIZE, "random") if regime.unlabelled else None
-    chosen, weights = wiring.compiled_losses(
-        regime, mask_weight=1.0, feature_model=feature_model, pose_std=np.ones((21, 3))
-    )
+    weights = default_networks.LOSS_WEIGHTS | {"mask_weight": 1.0}
+    chosen, weights = wiring.compiled_losses(regime, feature_model=feature_model, pose_std=np.ones((21, 3)), **weights)
     model.compile(keras.optimizers.Adam(1e-3), chosen, weights)
     return model
 
@@ -142,12 +142,11 @@ def test_parts_survive_saving(parts, batch, tmp_path):
 
 def test_a_crop_size_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="multiple of 32"):
-        models.encoder(50)
+        default_networks.encoder(50)
 
 
 def test_loss_weights_are_the_regimes(parts):
-    chosen, weights = wiring.compiled_losses(
-        regimes.REGIMES["semi_supervised"], pixel_weight=2.0, pose_weight=3.0, pose_std=np.ones((21, 3))
-    )
+    weights = {"pixel_weight": 2.0, "mask_weight": 0.0, "feature_weight": 1.0, "pose_weight": 3.0}
+    chosen, weights = wiring.compiled_losses(regimes.REGIMES["semi_supervised"], pose_std=np.ones((21, 3)), **weights)
     assert weights == {"image": 2.0, "pose": 3.0}
     assert isinstance(chosen["image"], losses.PixelL1)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import zipfile
 
+import default_networks
 import keras
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ SIZE = 32
 def run(tmp_path_factory):
     """A folder with all three parts, freshly initialised."""
     folder = tmp_path_factory.mktemp("run")
-    models.encoder(SIZE, width=8, num_points=16, appearance_size=8).save(folder / "encoder.keras")
-    models.decoder(SIZE, width=8, num_points=16, appearance_size=8).save(folder / "decoder.keras")
-    models.pose_head(16, width=8).save(folder / "pose_head.keras")
+    default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8).save(folder / "encoder.keras")
+    default_networks.decoder(SIZE, width=8, num_points=16, appearance_size=8).save(folder / "decoder.keras")
+    default_networks.pose_head(16, width=8).save(folder / "pose_head.keras")
     return folder
 
 
@@ -36,7 +37,7 @@ def with_members(source, target, **changes):
 
 def test_a_loaded_part_computes_what_the_saved_one_did(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
-    saved = models.encoder(SIZE, width=8, num_points=16, appearance_size=8)
+    saved = default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8)
     saved.save(tmp_path / "encoder.keras")
     loaded = parts.load_part(tmp_path, "encoder", SIZE)
     for name, expected in saved.predict_on_batch(image).items():

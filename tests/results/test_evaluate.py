@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import cv2
+import default_networks
 import keras
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from tiny_dump import right_hand
 
 from hand_tf import evaluate
 from hand_tf.core import atomic, command_line, crops, geometry, records_folder, schema, skeleton
-from hand_tf.nets import models
 from hand_tf.results import evaluation
 
 SIZE, VIEWS, DISTANCE, SIDE = 32, 3, 700.0, 320.0
@@ -94,8 +94,8 @@ def tiny(tmp_path_factory):
     root, random = tmp_path_factory.mktemp("tiny"), np.random.default_rng(5)
     records = write_records(root / "records", random)
     parts = {
-        "encoder": models.encoder(SIZE, width=8, num_points=16, appearance_size=8),
-        "pose_head": models.pose_head(16, width=32),
+        "encoder": default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8),
+        "pose_head": default_networks.pose_head(16, width=32),
     }
     mean = right_hand() - right_hand()[0]
     parts["pose_head"].get_layer("pose").set_statistics(mean, np.full((21, 3), 25.0) * (mean != 0))
@@ -220,7 +220,7 @@ def test_default_output(tiny, capsys):
     assert result["run"]["flags"]["composite"] == "false"
     assert result["data"]["index_sha256"] == atomic.sha256(root / "records" / "index.csv")
     printed = capsys.readouterr().out
-    assert f"{result['results']['joints3d']['n_mpjpe']:.2f}" in printed and "python -m hand_tf.report" in printed
+    assert f"{result['results']['joints3d']['n_mpjpe']:.2f}" in printed and "hand-tf report" in printed
 
 
 def test_n_mpjpe_is_printed_with_and_without_the_wrist(tiny):
@@ -264,7 +264,7 @@ def test_bad_input_is_one_clear_line(tiny, capsys):
     assert "manifest" in message(records="run")
     if not (root / "pretrain").exists():
         write_run(root / "pretrain", {"encoder": parts["encoder"]}, regime="pretrain")
-        wide = models.encoder(2 * SIZE, width=8, num_points=16, appearance_size=8)
+        wide = default_networks.encoder(2 * SIZE, width=8, num_points=16, appearance_size=8)
         write_run(root / "wide", {"encoder": wide, "pose_head": parts["pose_head"]})
     assert "pose_head.keras" in message(run="pretrain")
     assert "64 px" in message(run="wide") and "32 px" in message(run="wide")

@@ -8,12 +8,12 @@ import statistics
 import xml.etree.ElementTree as ElementTree
 
 import cv2
+import default_networks
 import numpy as np
 import pytest
 
 from hand_tf import evaluate, report
 from hand_tf.core import command_line, drawing, records_folder, skeleton
-from hand_tf.nets import models
 from hand_tf.results import overlays, results_table
 from hand_tf.training import runs
 
@@ -163,6 +163,14 @@ def test_the_page_says_which_convention_its_means_follow(written):
         assert "With 1,280 labels (S0+S1), supervised is best: 28.0 mm (29.4 mm without the wrist)" in text
 
 
+def test_labels_that_chose_the_networks_are_named(tmp_path):
+    write_results(write_run(tmp_path / "plain", "supervised", "S0:8", 8, keep="last", early_stopping="0"), 40.0)
+    write_results(write_run(tmp_path / "best", "semi_supervised", "S0:8", 8, keep="best"), 45.0)
+    assert run(tmp_path) == 0
+    markdown = (tmp_path / "report" / "report.md").read_text()
+    assert "decided which networks these runs kept: semi_supervised." in markdown
+
+
 def test_nothing_is_best_that_loses_to_the_mean_pose(tmp_path, capsys):
     """One row without a winner, one where the mean pose beats one of two configurations, one where both draw."""
     errors = {"S0:8": (90.0, 80.0), "S0:16": (60.0, 80.0), "S0:32": (MEAN_POSE, 79.0)}
@@ -301,8 +309,8 @@ def test_wrist_position_undoes_the_projection():
 def test_evaluate_and_report_of_real_records(records, tmp_path):
     """A run with random weights, measured and drawn on crops that the tests rendered."""
     folder = write_run(tmp_path / "run", "supervised", "S0:4", 4)
-    models.encoder(32, width=8, num_points=16, appearance_size=8).save(folder / "encoder.keras")
-    models.pose_head(16, width=32).save(folder / "pose_head.keras")
+    default_networks.encoder(32, width=8, num_points=16, appearance_size=8).save(folder / "encoder.keras")
+    default_networks.pose_head(16, width=32).save(folder / "pose_head.keras")
     subject = records_folder.load_manifest(records).subjects[-1]
     arguments = [f"--data_dir={records}", f"--run={folder}", f"--subjects={subject}", "--max_crops=4", "--crop=box2d"]
     assert command_line.run(evaluate.main, arguments) == 0

@@ -2,6 +2,7 @@
 
 import json
 
+import default_networks
 import numpy as np
 import pytest
 
@@ -16,12 +17,11 @@ def run(tmp_path_factory):
     """A run folder with random networks for crops of 32 px, which estimate poses some centimetres wide."""
     import keras
 
-    from hand_tf.nets import models
-
+    
     keras.utils.set_random_seed(3)
     folder, random = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
-    encoder = models.encoder(SIZE, width=8, num_points=16, appearance_size=8)
-    pose_head = models.pose_head(16, width=32)
+    encoder = default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8)
+    pose_head = default_networks.pose_head(16, width=32)
     std = random.uniform(10, 40, (21, 3))
     std[0] = 0
     pose_head.get_layer("pose").set_statistics(std * random.normal(size=(21, 3)), std)

@@ -5,13 +5,13 @@ import shutil
 import subprocess
 import sys
 
+import default_networks
 import keras
 import numpy as np
 import pytest
 
 from hand_tf import export
 from hand_tf.core import command_line, skeleton
-from hand_tf.nets import models
 from hand_tf.serving import export_model, saved_model
 
 if keras.backend.backend() != "tensorflow":
@@ -49,7 +49,7 @@ def test_half_precision_runs_are_exported_in_float32(run, tmp_path):
     shutil.copytree(run, folder)
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        half = models.encoder(SIZE, width=8, num_points=16, appearance_size=8)
+        half = default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     half.save(folder / "encoder.keras")

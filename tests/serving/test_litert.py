@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import default_networks
 import keras
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from hand_tf import export
 from hand_tf.core import command_line, crops, records_folder
 from hand_tf.data import labelled_crops
-from hand_tf.nets import mobile, models
+from hand_tf.nets import mobile
 from hand_tf.serving import calibration, export_model, litert, model_files
 from hand_tf.serving.estimator import load_exported
 
@@ -30,8 +31,8 @@ def run(records, tmp_path_factory):
     folder, random = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
     with pytest.MonkeyPatch.context() as patch:  # the converter takes its time for every layer
         patch.setattr(mobile, "STAGES", ((1, 16, 1, 1, 3), (4, 24, 2, 2, 3), (6, 40, 2, 2, 5)))
-        encoder = models.encoder(SIZE, backbone="mobile", width=16, num_points=16, appearance_size=8)
-    pose_head = models.pose_head(16, width=64)
+        encoder = default_networks.encoder(SIZE, backbone="mobile", width=16, num_points=16, appearance_size=8)
+    pose_head = default_networks.pose_head(16, width=64)
     pose_head.get_layer("pose").set_statistics(random.normal(0, 30, (21, 3)), random.uniform(10, 40, (21, 3)))
     encoder.save(folder / "encoder.keras")
     pose_head.save(folder / "pose_head.keras")

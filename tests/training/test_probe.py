@@ -141,7 +141,7 @@ def test_decode_drops_samples_that_miss_a_joint():
         "pose_weight": weight,
         "subject": np.array([b"S0", b"S1", b"S2", b"S3"]),
     }
-    found = probe.decode(labels)
+    found = probe.with_images(labels)
     assert found["subject"].tolist() == [b"S0", b"S2"] and found["pose"][:, 0, 0].tolist() == [0, 2]
     assert found["images"].shape == (2, 16, 16, 3) and found["images"].dtype == np.uint8
     means = images[[0, 2]].mean((1, 2, 3))
