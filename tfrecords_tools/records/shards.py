@@ -211,4 +211,4 @@ def print_report(report: dict, output: str) -> None:
         f"{report['views']} views, in {report['shards']} shards, {report['bytes'] / 1e6:.1f} MB, "
         f"{report['seconds']} s"
     )
-    print(f"Next: hand-tf inspect {output} --output=sheet.png")
+    print(f"next: hand-tf inspect {output} --output=sheet.png")
