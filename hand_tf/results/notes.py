@@ -51,12 +51,21 @@ def _on_learning(table: ResultsTable) -> Iterator[str]:
     worse = [f"{c} on {row[1]}" for row, c in table.cells if table.cell(row, c).mean >= table.mean_pose(row)]
     if worse:
         yield f"No better than the mean pose, so nothing useful was learned: {', '.join(worse)}."
-    runs = [
-        run for result in table.results for run in chain(result["run"]) if regimes.REGIMES[run["regime"]].unlabelled
-    ]
+    every = [run for result in table.results for run in chain(result["run"])]
+    chosen = sorted({run["configuration"] for run in every if _is_chosen(run)})
+    if chosen:
+        names = ", ".join(chosen)
+        yield f"Held-out labels, beyond those that are counted, decided which networks these runs kept: {names}."
+    runs = [run for run in every if regimes.REGIMES[run["regime"]].unlabelled]
     features = {run["flags"].get("perceptual_weights") for run in runs} & OTHER_FEATURES
     if features:
         yield f"Feature loss (Eq. 3) of some runs: {', '.join(sorted(features))}; the paper uses ImageNet weights."
+
+
+def _is_chosen(run):
+    """Whether validation labels had a say in which networks of a run were kept."""
+    flags = run["flags"]
+    return flags.get("keep", "last") == "best" or int(flags.get("early_stopping", 0)) > 0
 
 
 def _on_coverage(table: ResultsTable) -> Iterator[str]:

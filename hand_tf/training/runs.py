@@ -1,8 +1,8 @@
 """Finished training runs: what `run.json` says about a run, which run it started from, and which subjects it has seen.
 
-A run summary is a dict: name, regime, scenario, labels, steps, batch_size, seconds, backend, flags, `configuration`
-(what was trained from what, such as `pose_head on pretrain_aug`) and `before`, the summary of the run that it started
-from, or None.
+A run summary is a dict: name, regime, scenario, labels, validation_labels, steps, batch_size, seconds, backend, flags,
+`configuration` (what was trained from what, such as `pose_head on pretrain_aug`) and `before`, the summary of the run
+that it started from, or None.
 """
 
 import os
@@ -27,6 +27,7 @@ def describe(workdir: str | os.PathLike) -> dict:
     content = reading.read_json_object(path)
     try:
         run = {name: content[name] for name in _COPIED} | {"name": path.parent.name, "flags": content["flags"]}
+        run["validation_labels"] = content.get("validation_labels", 0)  # version 0.2.0 had none
         configuration, start = training_name(content["flags"]), content["init_from"]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a run.json of hand_tf.train ({type(error).__name__}: {error})") from error
