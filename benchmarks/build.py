@@ -1,11 +1,10 @@
-"""How fast `tfrecords_tools.build` is, beside the least that it could cost: decoding the same videos.
+"""How fast `hand-tf build` is, beside the least that it could cost: decoding the same videos.
 
     python -m benchmarks.build --output=docs/build.jsonl
 
 Makes a small dump (a few 1080p cameras, two hands). Then it takes turns: it builds records from the dump, and only
 decodes the videos, on the same cores and with as many processes. Decoders are OpenCV, with one thread per video or its
-own choice of threads, and PyAV, both to BGR pictures; and PyAV to planes of brightness and colour, which is less than
-any build needs.
+own choice of threads, and PyAV, both to BGR pictures; and PyAV to YUV planes, which is less than any build needs.
 
     floor_ratio     seconds of the fastest decoder to pictures over those of the build
     planes_ratio    the same for the decoder to planes

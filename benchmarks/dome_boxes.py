@@ -1,4 +1,4 @@
-"""Writes boxes that a hand detector would give for pictures of the dome, for `hand_tf.predict --boxes`.
+"""Writes boxes that a hand detector would give for pictures of the dome, for `hand-tf predict --boxes`.
 
     python -m benchmarks.dome_boxes --dump=demo/dump/dome_pose3 --output=boxes.csv --count=6
 

@@ -27,7 +27,7 @@ class DomeSubjectsSettings:
     frames: int = setting("Instants per subject.", 128, low=2)
     counts: tuple[str, ...] = setting("Numbers of people to train on.", ("1", "2", "8", "32"))
     seeds: tuple[str, ...] = setting("Seeds; one run each.", ("0", "1"))
-    sizes: tuple[str, ...] = setting("As for hand_tf.study.", ("subjects",), repeated=True)
+    sizes: tuple[str, ...] = setting("As for hand-tf study.", ("subjects",), repeated=True)
 
     def __post_init__(self):
         check(self)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.first_step BEGAN FLAGS...
 
-BEGAN is the time (s since the epoch) at which the process was started, FLAGS are those of hand_tf.train. The last line
+BEGAN is the time (s since the epoch) at which the process was started, FLAGS are those of hand-tf train. The last line
 printed is JSON: [[stage, seconds since BEGAN, CPU seconds], ...].
 """
 
