@@ -45,7 +45,7 @@ class TrainStepSettings:
     full: bool = setting("128 px, ResNet-18 and the feature loss, as in the regimes' flagfiles; not the demo's.", False)
     threads: int = setting("Threads of each side; 0: one per core.", 0, low=0)
     rounds: int = setting("Rounds in which the sides take turns.", 5, low=1)
-    steps: int = setting("Steps per turn; 0: four, or one with --full.", 0, low=0)
+    steps: int = setting("Steps per round; 0: four, or one with --full.", 0, low=0)
     precision: str = setting("Precision of both sides.", "float32", choices=("float32", "mixed_bfloat16"))
     profile: bool = setting("Time the stages of a step instead.", False)
     output: str | None = setting("JSON-lines file to append to.", None)
@@ -146,7 +146,7 @@ def _check_losses(regime, losses, precision):
 
 
 def measure(regime: regimes.Regime, sizes: steps.Sizes, count: int, names: list, settings: TrainStepSettings):
-    """Times the sides `names`, `count` steps per turn.
+    """Times the sides `names`, `count` steps per round.
 
     Returns:
         {side: [(wall, CPU) seconds per step of each round]}, and the operations of a step for one sample.

@@ -40,7 +40,7 @@ class GpuTrainStepSettings:
     precisions: tuple[str, ...] = setting("Precisions of all sides.", PRECISIONS, choices=PRECISIONS)
     batch_sizes: tuple[str, ...] = setting("Triplets per step, and as many labelled crops.", ("32", "256"))
     rounds: int = setting("Rounds in which the sides take turns.", 5, low=1)
-    steps: int = setting("Steps per turn.", 20, low=1)
+    steps: int = setting("Steps per round.", 20, low=1)
     compiled_peer: bool = setting("Time torch.compile too, which takes a minute per regime.", True)
     miniature: bool = setting("Tiny networks, few steps, one regime with all parts: to try the script.", False)
     output: str | None = setting("JSON-lines file to append to.", None)

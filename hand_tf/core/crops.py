@@ -107,7 +107,7 @@ def _unseen(crop, K, u, v, map_x, map_y):
 
 
 def crop_maps(crop: Crop, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """`map_x, map_y` float32 [size, size] for `cv2.remap`: they undistort, turn and scale in one step.
+    """`map_x, map_y` float32 [size, size] for `cv2.remap`: they undistort, rotate and scale in one step.
 
     Pixels whose ray leaves the frame, or lies where the distortion folds back, map to `OUTSIDE`. `whole` says that
     there are none, which saves the third of the time that goes into looking for them.

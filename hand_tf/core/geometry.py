@@ -96,7 +96,7 @@ def in_plane_entries(cos: Any, sin: Any) -> tuple:
 
 
 def in_plane(degrees: float) -> np.ndarray:
-    """Z(a) [3, 3]: how the camera frame turns when its picture is turned clockwise on screen by `degrees`."""
+    """Z(a) [3, 3]: how the camera frame rotates when its picture is rotated clockwise on screen by `degrees`."""
     angle = np.deg2rad(degrees)
     return np.reshape(in_plane_entries(np.cos(angle), np.sin(angle)), (3, 3))
 

@@ -2,7 +2,6 @@
 
 import json
 
-import default_networks
 import numpy as np
 import pytest
 
@@ -15,9 +14,9 @@ SIZE = 32  # px
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
     """A run folder with random networks for crops of 32 px, which estimate poses some centimetres wide."""
+    import default_networks
     import keras
 
-    
     keras.utils.set_random_seed(3)
     folder, random = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
     encoder = default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8)
