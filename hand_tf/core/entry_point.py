@@ -6,7 +6,7 @@ import sys
 import hand_tf
 from hand_tf.core import command_line
 
-# In the order in which a newcomer needs them.
+# In the order in which a newcomer needs them. Modules by name: core is imported by the commands, not the reverse.
 COMMANDS = {
     "dome": ("tfrecords_tools.dome.__main__", "render a synthetic multi-view capture: a camera dump, or records"),
     "build": ("tfrecords_tools.build", "cut records out of camera dumps"),

@@ -1,4 +1,4 @@
-"""The folder of a training run: whose it is, whether it has finished, and what it leaves.
+"""The folder of a training run: which settings it belongs to, whether it has finished, and what it leaves.
 
 flags.txt       the settings; replays the run with --flagfile
 <part>.keras    the trained sub-models

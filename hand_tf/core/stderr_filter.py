@@ -1,4 +1,4 @@
-"""Leaves the start-up messages of TensorFlow and XLA out of the terminal, and nothing else.
+"""Hides known start-up messages of TensorFlow and XLA, and nothing else.
 
 They come from C++ on file descriptor 2, before any setting or environment variable counts. So descriptor 2 becomes a
 pipe to a small process, which passes on every line but those on the list below. It is a process, not a thread, so that
@@ -56,7 +56,7 @@ def start() -> None:
     reading, writing = os.pipe()
     # -S and -I: nothing is imported that the filter does not need, so that it starts in a few milliseconds.
     command = [sys.executable, "-S", "-I", "-c", _FILTER, "|".join(f"(?:{each})" for each in IGNORED)]
-    # In a session of its own: Ctrl-C must reach the program, not the filter of its last words.
+    # In a session of its own: Ctrl-C must reach the program, but not the filter, which still has to pass on the last lines.
     process = subprocess.Popen(command, stdin=reading, stderr=terminal, start_new_session=True)
     os.close(reading)
     os.dup2(writing, 2)

@@ -35,9 +35,9 @@ def parse_grid(text: str) -> list[tuple[str, str | None]]:
     """The runs of a grid in order: (flagfile, scenario or None). Raises SettingError for half a cell."""
     runs = []
     for cell in (cell.strip() for cell in text.replace("\n", ";").split(";")):
-        scenario, equals, flagfiles = (part.strip() for part in cell.partition("="))
+        scenario, equals, listed = (part.strip() for part in cell.partition("="))
         if equals:
-            names = [name.strip() for name in flagfiles.split(",")]
+            names = [name.strip() for name in listed.split(",")]
             if not scenario or not all(names):
                 raise SettingError(f"--grid cell {cell!r}: expected SCENARIO = FLAGFILE, FLAGFILE, ...")
             runs += [(name, scenario) for name in names]
@@ -63,43 +63,38 @@ def plan(
     runs, pretrained, heads = [], None, {}
     for flagfile, scenario in grid:
         try:
-            path = flagfiles.find_flagfile(flagfile)
-            workdir = _workdir(pathlib.Path(output), path.stem, scenario, seed)
-            arguments = [f"--flagfile={path}", *_size_flags(sizes, path.stem)]
-            arguments += [f"--data_dir={data_dir}", f"--workdir={workdir}", f"--seed={seed}"]
-            if scenario:
-                arguments.append(f"--scenario={scenario}")
+            arguments = _arguments(flagfile, scenario, data_dir, output, sizes, seed)
             regime = _regime(arguments)
             if regime.needs_init:
                 start = pretrained if regime.frozen else heads.get(scenario, pretrained)
                 if not start:
                     raise SettingError(f"--regime={regime.name} needs a pre-training before it in the grid")
                 arguments.append(f"--init_from={start}")
-            if scenario and not regime.labelled:
-                raise SettingError(f"--regime={regime.name} learns without labels: expected no scenario")
             settings = command_line.parse(TrainingSettings, arguments)
         except SettingError as error:
             cell = f"{scenario} = {flagfile}" if scenario else flagfile
             raise SettingError(f"--grid cell {cell!r}: {error}") from error
         if any(run.settings.workdir == settings.workdir for run in runs):
-            raise SettingError(f"--grid: two of its runs would have the folder {workdir}")
+            raise SettingError(f"--grid: two of its runs would have the folder {settings.workdir}")
         if not regime.labelled:
-            pretrained, heads = workdir, {}
+            pretrained, heads = settings.workdir, {}
         elif regime.frozen:
-            heads[scenario] = workdir
+            heads[scenario] = settings.workdir
         runs.append(PlannedRun(settings, tuple(arguments)))
     return runs
 
 
-def _workdir(output, name, scenario, seed):
-    parts = [name, *([scenario.replace(":", "_").replace("%", "pct")] if scenario else []), f"seed{seed}"]
-    return output / "-".join(parts)
-
-
-def _size_flags(sizes, name):
-    paths = [flagfiles.find_flagfile(size) for size in sizes]
-    paths += [own for own in (path.with_suffix(f".{name}.flags") for path in paths) if own.is_file()]
-    return [f"--flagfile={path}" for path in paths]
+def _arguments(flagfile, scenario, data_dir, output, sizes, seed):
+    """The command-line arguments of a run, except for where it starts."""
+    path = flagfiles.find_flagfile(flagfile)
+    overriding = [flagfiles.find_flagfile(size) for size in sizes]
+    overriding += [own for own in (size.with_suffix(f".{path.stem}.flags") for size in overriding) if own.is_file()]
+    names = [path.stem, f"seed{seed}"]
+    if scenario:
+        names.insert(1, scenario.replace(":", "_").replace("%", "pct"))
+    arguments = [f"--flagfile={each}" for each in (path, *overriding)]
+    arguments += [f"--data_dir={data_dir}", f"--workdir={pathlib.Path(output, '-'.join(names))}", f"--seed={seed}"]
+    return [*arguments, f"--scenario={scenario}"] if scenario else arguments
 
 
 def _regime(arguments):

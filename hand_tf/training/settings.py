@@ -24,7 +24,7 @@ class TrainingSettings:
     """See the help text of each field. Raises SettingError for values and combinations that cannot be."""
 
     regime: str = _run("Training regime.", choices=tuple(regimes.REGIMES))
-    data_dir: str = _run("Folder of records (tfrecords_tools.build).")
+    data_dir: str = _run("Folder of records (hand-tf build).")
     workdir: str = _run("Folder of this run.")
     init_from: str | None = _run("Folder of the run to start from (pose_head, finetune, finetune_joint).", None)
     subjects: str = _run("Subjects whose crops may be used without labels; * for all.", "S0..S8")

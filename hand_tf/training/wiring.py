@@ -12,7 +12,7 @@ def wire(regime: Regime, parts: dict[str, keras.Model], latent_dropout: float) -
     """The model that `regime` trains, out of `parts`, its sub-models by name; freezes what is to be frozen."""
     for name in regime.parts:
         parts[name].trainable = name not in regime.frozen
-    # Nothing asks for the appearance where there are no novel views; left trainable, it would have no gradient.
+    # Without novel views the appearance is unused; if trainable, it would have no gradient.
     parts["encoder"].get_layer("appearance_dense").trainable = regime.unlabelled
     if regime.unlabelled and regime.labelled:
         return models.joint(parts["encoder"], parts["decoder"], parts["pose_head"], latent_dropout)
