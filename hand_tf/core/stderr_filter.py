@@ -56,7 +56,7 @@ def start() -> None:
     reading, writing = os.pipe()
     # -S and -I: nothing is imported that the filter does not need, so that it starts in a few milliseconds.
     command = [sys.executable, "-S", "-I", "-c", _FILTER, "|".join(f"(?:{each})" for each in IGNORED)]
-    # In a session of its own: Ctrl-C must reach the program, but not the filter, which still has to pass on the last lines.
+    # In a session of its own: Ctrl-C must not end it before it has passed on the last lines.
     process = subprocess.Popen(command, stdin=reading, stderr=terminal, start_new_session=True)
     os.close(reading)
     os.dup2(writing, 2)

@@ -1,8 +1,8 @@
 """The regimes of training (Paper: Sec. 3.2), as data.
 
 A regime says which sub-models train, which are frozen, which streams it reads and whether it starts from an earlier
-run. `wiring` turns that into one model and the losses of its outputs. `pretrain_aug` is `pretrain` with
-in-plane rotations and therefore a flagfile, not a regime.
+run. `wiring` turns that into one model and the losses of its outputs. `pretrain_aug` is `pretrain` with in-plane
+rotations and therefore a flagfile, not a regime.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ REGIMES = {
         Regime("pose_head", trained=("pose_head",), frozen=("encoder",), labelled=True, needs_init=True),
         Regime("semi_supervised", trained=("encoder", "decoder", "pose_head"), unlabelled=True, labelled=True),
         Regime("finetune", trained=("encoder", "pose_head"), labelled=True, needs_init=True),
-        # Ours: keeps the novel views while the labels come in, so that a few labels cannot undo what the points have learned.
+        # Ours: goes on learning novel views, so that a few labels cannot undo what the points have learned.
         Regime(
             "finetune_joint",
             trained=("encoder", "decoder", "pose_head"),
