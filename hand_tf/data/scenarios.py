@@ -65,16 +65,13 @@ def _amount(text, instants, crops):
     raise ValueError(f"scenario amount {text!r}: expected a count, a percentage such as 10%, or all")
 
 
-def _rank(key, camera):
-    return hashlib.blake2b(f"{key}\n{camera}".encode(), digest_size=8).digest()
-
-
 def _ordered_crops(rows):
     """All crops (key, camera) of the index `rows` so that every instant comes once before any comes twice."""
     crops = []
     for row in rows:
-        ranked = sorted((_rank(row["key"], camera), camera) for camera in row["cameras"])
-        crops += [(round_, rank, row["key"], camera) for round_, (rank, camera) in enumerate(ranked)]
+        names = {camera: f"{row['key']}\n{camera}".encode() for camera in row["cameras"]}
+        hashed = sorted((hashlib.blake2b(name, digest_size=8).digest(), camera) for camera, name in names.items())
+        crops += [(round_, digest, row["key"], camera) for round_, (digest, camera) in enumerate(hashed)]
     return [(key, camera) for _, _, key, camera in sorted(crops)]
 
 

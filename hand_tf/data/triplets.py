@@ -60,10 +60,6 @@ def _parse_pair(pair):
     return schema.parse(pair[0], NEEDED), schema.parse(pair[1], NEEDED)
 
 
-def _far_apart(first, second, least):
-    return tf.abs(first["frame"] - second["frame"]) >= least
-
-
 def _draw(now, other, count, seed, same_view_share):
     """`count` undecoded triplets: source and target from the parsed record `now`, the reference from `other`."""
     views, other_views = (tf.cast(tf.shape(record["crops"])[0], tf.float32) for record in (now, other))
@@ -103,7 +99,7 @@ def _triplets_of_group(files, seed, least, same_view_share):
         .shuffle(RECORDS_TO_SHUFFLE, seed)
         .batch(2, drop_remainder=True)
         .map(_parse_pair)
-        .filter(lambda first, second: _far_apart(first, second, least))
+        .filter(lambda first, second: tf.abs(first["frame"] - second["frame"]) >= least)
         .enumerate()
         .map(lambda n, pair: _draw_both(*pair, batching.mixed_seed(seed, n), same_view_share))
     )

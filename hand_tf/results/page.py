@@ -148,10 +148,10 @@ def as_text(table: dict, rule: str) -> str:
 
 def in_short(table: ResultsTable) -> list[str]:
     """A sentence each for the scenarios with the fewest and the most labels."""
-    return [_in_short(table, row) for row in dict.fromkeys((table.rows[-1], table.rows[0]))]
+    return [_sentence(table, row) for row in dict.fromkeys((table.rows[-1], table.rows[0]))]
 
 
-def _in_short(table, row):
+def _sentence(table, row):
     where, mean_pose = f"With {row[0]:,} labels ({row[1]})", table.mean_pose(row)
     cells = {column: table.cell(row, column) for column in table.columns}
     errors = {column: cell.mean for column, cell in cells.items() if cell}

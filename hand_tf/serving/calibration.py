@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,15 +37,10 @@ def training_crops(run: str | os.PathLike, records: Records, box_margin: float) 
     seen = runs.subjects_seen(runs.describe(run), records.manifest.subjects)
     subjects = "+".join(name for name in records.manifest.subjects if name in seen)
     chosen = scenarios.choose_labels(f"{subjects}:all", records.index, records.manifest.subjects)[: 2 * NUM_CROPS]
-    images = np.concatenate(
-        [
-            _images(records, chosen[position :: len(crops.CROP_RULES)], rule, box_margin)
-            for position, rule in enumerate(crops.CROP_RULES)
-        ]
-    )
+    images = []
+    for position, rule in enumerate(crops.CROP_RULES):
+        part = chosen[position :: len(crops.CROP_RULES)]
+        batches = labelled_crops.evaluation(records, part, batch_size=64, crop=rule, box_margin=box_margin)
+        images += [batch["source"] for batch in batches.as_numpy_iterator()]
+    images = np.concatenate(images)
     return CalibrationCrops(images[::2], images[1::2], subjects)
-
-
-def _images(records: Records, chosen: Sequence, rule: str, box_margin: float) -> np.ndarray:
-    batches = labelled_crops.evaluation(records, chosen, batch_size=64, crop=rule, box_margin=box_margin)
-    return np.concatenate([batch["source"] for batch in batches.as_numpy_iterator()])

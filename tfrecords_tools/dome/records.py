@@ -162,7 +162,7 @@ def _write_sequence(sequence, settings, run, skipped):
     return written
 
 
-def write(sequences: Sequence[capture.CaptureSequence], settings: RecordsSettings, processes: int = 1) -> dict:
+def write(sequences: Sequence[capture.CaptureSequence], settings: RecordsSettings, processes: int) -> dict:
     """Writes the records of `sequences` on `processes` processes, unless they are complete.
 
     Returns the report that the manifest holds. Raises ValueError if the folder was begun with other settings or if no

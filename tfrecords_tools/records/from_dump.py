@@ -28,7 +28,7 @@ MAY_CHANGE = ("input", "output", "workers")
 
 
 def write(
-    inputs: Sequence[str], selection: Selection, settings: RecordsSettings, build_flags: dict, processes: int = 0
+    inputs: Sequence[str], selection: Selection, settings: RecordsSettings, build_flags: dict, processes: int
 ) -> dict:
     """Writes the records of the dumps in the folders `inputs`, unless they are complete.
 

@@ -159,7 +159,7 @@ def _axis(low, high, step):
 
 
 def _grid(caps, sleeve, spacing):
-    """Grid positions along x, y and z, mm, for marching cubes; `_widen` scales x and z. Two planes lie at the cuff."""
+    """Grid positions along x, y and z, mm, for marching cubes, x and z not yet scaled. Two planes lie at the cuff."""
     reach = caps.radii.max(1)[:, None] + 9
     low = np.minimum(caps.start - reach, caps.end - reach).min(0)
     high = np.maximum(caps.start + reach, caps.end + reach).max(0)
@@ -181,15 +181,11 @@ def _project(points, caps, sleeve):
     return points + move, slope / np.sqrt(square)
 
 
-def _widen(y):
-    """Factor on the grid's x and z at `y`: the smooth forearm needs only half as many cells around it."""
-    return np.interp(y, [-60, -6], [2.3, 1.0])
-
-
 def _marching(caps, sleeve, spacing):
     """Vertices [v, 3] mm and triangles [m, 3] of the zero level set, by marching cubes."""
     xs, ys, zs = _grid(caps, sleeve, spacing)
-    wide = _widen(ys)
+    # Factor on x and z: the smooth forearm needs only half as many cells around it.
+    wide = np.interp(ys, [-60, -6], [2.3, 1.0])
     y, z = np.meshgrid(ys, zs, indexing="ij")
     plane = np.stack([np.zeros_like(y), y, z * wide[:, None]], -1)
     slabs = [plane + np.stack([x * wide, 0 * wide, 0 * wide], 1)[:, None] for x in xs]
