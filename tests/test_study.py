@@ -120,7 +120,7 @@ def test_a_grid_is_a_list_of_runs_in_order(text, runs):
         ("S0:64 = finetune_joint", "--regime=finetune_joint needs a pre-training before it"),
         ("S0 = supervised, pose_head; pretrain", "--grid cell 'S0 = pose_head': --regime=pose_head needs a pre-train"),
         ("pretrain; S0 = pose_head; pretrain_aug; S0 = pose_head", "two of its runs would have the folder"),
-        ("common", "--grid cell 'common': --regime: needed"),
+        ("common", "--grid cell 'common': --regime is missing"),
     ],
 )
 def test_a_wrong_grid_is_refused_with_one_line(text, message, tmp_path, calls, run, capsys):
