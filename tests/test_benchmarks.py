@@ -36,10 +36,10 @@ def test_sizes_are_those_of_the_flagfiles(name, image, batch, width, features):
 @pytest.mark.slow
 def test_a_step_of_all_parts_learns_from_finite_losses():
     sizes, regime = steps.sizes_of("miniature"), regimes.REGIMES["semi_supervised"]
-    mine = steps.ours(regime, sizes, jit_compile=False)
+    mine = steps.ours(regime, sizes, run_eagerly=True)
     assert set(mine.parts) == {"encoder", "decoder", "pose_head", "features"}
     losses = [mine.model.train_on_batch(*mine.batch, return_dict=True)["loss"] for _ in range(2)]
-    assert np.isfinite(losses).all() and losses[0] != losses[1]
+    assert np.isfinite(losses).all() and losses[1] < losses[0]
     flops = steps.part_flops(mine)
     assert all(count > 0 for count in flops.values())
     pretrained = steps.step_flops(regimes.REGIMES["pretrain"], flops)

@@ -75,11 +75,11 @@ def test_the_whole_way(run, empty):
     out, errors = run("train", "--flagfile=pretrain_aug", *shared, "--workdir=runs/pre")
     assert "runs/pre: finished" in out and errors == ""  # no start-up message of TensorFlow either
     labelled = ["--scenario=S0:8", "--validation_share=0.2", "--keep=best", "--init_from=runs/pre"]
-    out, _ = run("train", "--flagfile=finetune_joint", *shared, *labelled, "--workdir=runs/joint")
+    out, _ = run("train", "--flagfile=pose_head", *shared, *labelled, "--workdir=runs/head")
     assert "val_n_mpjpe" in out and "kept the networks of epoch 1" in out
-    run("evaluate", "--data_dir=records", "--run=runs/joint", "--subjects=S2")
+    run("evaluate", "--data_dir=records", "--run=runs/head", "--subjects=S2")
     run("report", "--runs=runs", "--data_dir=records")
-    run("export", "--run=runs/joint", "--output=model")
+    run("export", "--run=runs/head", "--output=model")
     picture = next((empty / "dump").rglob("*.jpg"))
     run("predict", "--model=model", "--box=20,20,40,40", picture.relative_to(empty))
     assert (empty / "predictions" / "predictions.json").is_file()

@@ -99,7 +99,8 @@ def _compile(regime, parts):
     feature_model = resnet.feature_model(SIZE, "random") if regime.unlabelled else None
     weights = default_networks.LOSS_WEIGHTS | {"mask_weight": 1.0}
     chosen, weights = wiring.compiled_losses(regime, feature_model=feature_model, pose_std=np.ones((21, 3)), **weights)
-    model.compile(keras.optimizers.Adam(1e-3), chosen, weights)
+    # TensorFlow would take longer to trace the step than to run it; the trainer's tests run traced ones.
+    model.compile(keras.optimizers.Adam(1e-3), chosen, weights, run_eagerly=keras.backend.backend() == "tensorflow")
     return model
 
 
