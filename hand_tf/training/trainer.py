@@ -78,9 +78,10 @@ def _say_what_runs(settings, labels, held_out, first_epoch):
     epochs = f"epochs {first_epoch + 1} to {settings.epochs} of {settings.steps_per_epoch} steps"
     earlier = [name for name in REGIMES[settings.regime].parts if networks.comes_from_earlier(settings, name)]
     fresh = [name for name in REGIMES[settings.regime].parts if name not in earlier]
-    print(f"{settings.regime}: {learns}; {epochs}; on {devices}")
+    print(f"{settings.regime}: {learns}; {epochs}; on {devices}", flush=True)
     if settings.init_from:
-        print(f"{' and '.join(earlier)} from {settings.init_from}; from scratch: {', '.join(fresh) or 'nothing'}")
+        origin = f"{' and '.join(earlier)} from {settings.init_from}; from scratch: {', '.join(fresh) or 'nothing'}"
+        print(origin, flush=True)
 
 
 @functools.cache  # one per process: several would crash in their collectives
@@ -95,7 +96,7 @@ def strategy():
 def _finish(settings, records, parts, model, labels, held_out, rows):
     """Saves the networks of the epoch that is kept, and the summary of the run."""
     folder, regime = pathlib.Path(settings.workdir), REGIMES[settings.regime]
-    num_epochs = int(rows[-1]["epoch"])
+    num_epochs = int(rows[-1]["epoch"]) if rows else settings.epochs  # somebody may have removed history.csv
     kept_epoch = validation.best_epoch(rows) if settings.keep == "best" else num_epochs
     if not kept_epoch:
         raise ValueError(f"{folder}: no epoch has a finite {validation.MONITOR}; the training has diverged")
