@@ -202,6 +202,11 @@ def run(main: Callable, arguments: Sequence[str], as_program: bool = False) -> i
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if not error.name or error.name != os.environ.get("KERAS_BACKEND"):
+            raise
+        print(f"error: KERAS_BACKEND={error.name}: {error.name} is not installed", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; what had finished is kept", file=sys.stderr)
         return 130

@@ -22,9 +22,13 @@ from hand_tf.training import callbacks, checkpoints, multi_host, networks, probe
 from hand_tf.training.regimes import REGIMES
 from hand_tf.training.settings import MAY_CHANGE, TrainingSettings
 
+BACKENDS = ("tensorflow", "jax")
+
 
 def run(settings: TrainingSettings) -> None:
     """Trains the regime of the settings, or continues it. Raises ValueError or OSError with one line for bad input."""
+    if keras.backend.backend() not in BACKENDS:
+        raise ValueError(f"KERAS_BACKEND={keras.backend.backend()}: expected {' or '.join(BACKENDS)} to train on")
     multi_host.join(settings.processes, settings.process_id, settings.coordinator)
     records = records_folder.open_records(settings.data_dir)
     with batching.damage_named(records):

@@ -211,6 +211,18 @@ def test_another_broken_pipe_is_an_error(capsys):
     assert "error: the peer is gone" in capsys.readouterr().err
 
 
+def test_a_backend_that_is_not_installed_is_one_line(capsys, monkeypatch):
+    def absent(settings: ExampleSettings) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert command_line.run(absent, ["--output=out"]) == 1
+    assert capsys.readouterr().err == "error: KERAS_BACKEND=torch: torch is not installed\n"
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(ModuleNotFoundError):  # a fault of ours keeps its traceback
+        command_line.run(absent, ["--output=out"])
+
+
 def test_the_entry_point_lists_runs_and_refuses_commands():
     listed, _ = program("--help").communicate()
     assert all(f"  {name} " in listed for name in entry_point.COMMANDS)

@@ -219,6 +219,12 @@ def test_bad_input_gets_one_clear_line(records, tmp_path, capsys, regime, flags,
     assert message in error and error.count("\n") == 1
 
 
+def test_a_backend_that_cannot_train_is_one_line(records, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    assert run(records, tmp_path / "run", "pretrain") == 1
+    assert capsys.readouterr().err == "error: KERAS_BACKEND=numpy: expected tensorflow or jax to train on\n"
+
+
 def test_imagenet_weights_are_never_replaced_in_silence(records, tmp_path, capsys, monkeypatch):
     def offline(*_, **__):
         raise OSError("no network")
