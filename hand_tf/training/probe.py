@@ -6,7 +6,7 @@ measured on, and the subjects of the final test stay untouched. Two references a
 fit subjects, and the same probe on the encoder before training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -69,13 +69,18 @@ def mean_pose(pose: np.ndarray, test_pose: np.ndarray) -> float:
     return _error(np.vstack([np.zeros((1, y.shape[1])), y.mean(0)]), np.zeros((len(test_y), 1)), test_y)
 
 
-def points_of(encoder: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """The encoder's points [n, N, 3] of `images` [n, size, size, 3] uint8.
+def in_batches(function: Callable, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """What `function` makes of `images` [n, size, size, 3] uint8, a batch at a time, as one array [n, ...].
 
-    Called layer by layer: a compiled `predict` would take longer to trace than it saves.
+    For models that are called layer by layer: a compiled `predict` would take longer to trace than it saves.
     """
     batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    return np.concatenate([keras.ops.convert_to_numpy(encoder(b, training=False)["points"]) for b in batches])
+    return np.concatenate([keras.ops.convert_to_numpy(function(batch)) for batch in batches])
+
+
+def points_of(encoder: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """The encoder's points [n, N, 3] of `images` [n, size, size, 3] uint8."""
+    return in_batches(lambda batch: encoder(batch, training=False)["points"], images, batch_size)
 
 
 def measure(encoder: keras.Model, fit: dict[str, np.ndarray], test: dict[str, np.ndarray]) -> float:

@@ -10,10 +10,9 @@ import math
 import pathlib
 
 import keras
-import numpy as np
 
 from hand_tf.nets import metrics, models
-from hand_tf.training import checkpoints
+from hand_tf.training import checkpoints, probe
 
 MONITOR = "val_n_mpjpe"
 
@@ -24,10 +23,10 @@ def measure(estimator: keras.Model, samples: dict, batch_size: int = 256) -> dic
     Args:
         samples: `images` uint8 [n, size, size, 3], `pose` [n, 21, 3] mm, `pose_weight` [n, 21].
     """
-    # Called layer by layer: a compiled `predict` would take longer to trace than it saves.
-    parts = [samples["images"][i : i + batch_size] for i in range(0, len(samples["images"]), batch_size)]
-    found = [keras.ops.convert_to_numpy(estimator({"source": part}, training=False)["pose"]) for part in parts]
-    predicted, true, weights = np.concatenate(found), samples["pose"], samples["pose_weight"]
+    predicted = probe.in_batches(
+        lambda batch: estimator({"source": batch}, training=False)["pose"], samples["images"], batch_size
+    )
+    true, weights = samples["pose"], samples["pose_weight"]
     errors = {"val_mpjpe": metrics.mpjpe, "val_n_mpjpe": metrics.n_mpjpe}
     return {
         name: float(keras.ops.convert_to_numpy(error(true, predicted, weights)).mean())
