@@ -1,6 +1,7 @@
 """Settings as flags: types, bounds, flagfiles, help, exit statuses."""
 
 import dataclasses
+import os
 import pathlib
 import subprocess
 import sys
@@ -191,15 +192,16 @@ def test_help_is_grouped_and_shows_defaults(capsys):
 
 def program(*arguments, **options):
     code = "from hand_tf.core import entry_point; entry_point.main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], text=True, **streams)
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly():
-    running = program("train", "--help")
-    running.stdout.read(1)
-    running.stdout.close()
+    # The reader is gone before the program writes: otherwise a pipe may hold the whole text and nothing breaks.
+    reader, writer = os.pipe()
+    os.close(reader)
+    running = program("train", "--help", stdout=writer)
+    os.close(writer)
     assert running.stderr.read() == "" and running.wait() == 141
 
 
