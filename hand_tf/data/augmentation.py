@@ -101,12 +101,14 @@ def rotate_triplet(
 ) -> Batch:
     """In-plane rotations of a batch of triplets, and other boxes for its sources.
 
-    Source, target and reference rotate independently; the background rotates with the target; `rotation` becomes
+    Source, target and reference rotate independently; `placement` [batch, 3] says what became of the source's crop, see
+    `layers.PlacePoints`; the background rotates with the target; `rotation` becomes
     Q_target rotation Q_source^T. Scale and centre vary as for `recrop`, but of the source only: so the points learn to
     be those of the crop that was meant, whatever box it was cut by.
 
     Args:
-        batch: `source`, `target`, `reference`, `background` [batch, H, W, 3] uint8, `rotation` [batch, 3, 3] and the
+        batch: `source`, `target`, `background`, if there is one `reference` [batch, H, W, 3] uint8, `rotation`
+            [batch, 3, 3] and the
             source's `intrinsics` [batch, 3, 3] px.
         seed, max_degrees, scale, centre: as for `recrop`.
     """
@@ -114,11 +116,13 @@ def rotate_triplet(
     camera_rotation, new_K = _new_camera(batch, seed, max_degrees, scale, centre)
     changed = {"source": warp(batch["source"], camera_rotation, batch["intrinsics"], new_K)}
     changed["rotation"] = batch["rotation"] @ tf.linalg.matrix_transpose(camera_rotation)
+    changed["placement"] = _placement(batch, camera_rotation, new_K)
     if not max_degrees:
         return batch | changed
     camera_rotations = {
         name: in_plane(_uniform(seed, number, [count], -max_degrees, max_degrees))
         for number, name in enumerate(("target", "reference"))
+        if name in batch
     }
     camera_rotations["background"] = camera_rotations["target"]
     changed |= {name: warp(batch[name], each, K, K) for name, each in camera_rotations.items()}
@@ -126,11 +130,28 @@ def rotate_triplet(
     return batch | changed
 
 
+def _placement(batch, camera_rotation, new_intrinsics):
+    """Where the old crop's centre lies in the new crop, and the new side over the old one; see `layers.PlacePoints`."""
+    size, axis = tf.cast(tf.shape(batch["source"])[1], tf.float32), camera_rotation[:, :, 2:]
+    centre = (new_intrinsics @ axis)[..., 0]
+    centre = centre[:, :2] / centre[:, 2:]
+    side = batch["intrinsics"][:, 0, 0] / new_intrinsics[:, 0, 0]
+    return tf.concat([(centre - (size - 1) / 2) / size, side[:, None]], -1)
+
+
+def _moved(pixels, camera_rotation, intrinsics, new_intrinsics):
+    """`pixels` [batch, n, 2] px of the old crop in the new one, by its rotation and the intrinsics [batch, 3, 3]."""
+    pixels = tf.concat([pixels, tf.ones_like(pixels[..., :1])], -1)
+    pixels = pixels @ tf.linalg.matrix_transpose(new_intrinsics @ camera_rotation @ tf.linalg.inv(intrinsics))
+    return pixels[..., :2] / pixels[..., 2:]
+
+
 def recrop(batch: Batch, seed: tf.Tensor, max_degrees: float, scale: tuple[float, float], centre: float) -> Batch:
     """Labelled crops as another box would have cut them: in-plane rotation, scale and centre jitter.
 
     Args:
-        batch: `source` [batch, H, W, 3] uint8, `intrinsics` [batch, 3, 3] px, `pose` [batch, 21, 3] mm.
+        batch: `source` [batch, H, W, 3] uint8, `intrinsics` [batch, 3, 3] px, `pose` [batch, 21, 3] mm, `joints_2d`
+            [batch, 21, 2] px.
         seed: int64 [2].
         max_degrees: in-plane rotations are uniform in +-max_degrees.
         scale: (low, high) of the side of the new crop relative to the old one, log-uniform.
@@ -139,6 +160,7 @@ def recrop(batch: Batch, seed: tf.Tensor, max_degrees: float, scale: tuple[float
     camera_rotation, new_K = _new_camera(batch, seed, max_degrees, scale, centre)
     return batch | {
         "source": warp(batch["source"], camera_rotation, batch["intrinsics"], new_K),
+        "joints_2d": _moved(batch["joints_2d"], camera_rotation, batch["intrinsics"], new_K),
         "intrinsics": new_K,
         "pose": batch["pose"] @ tf.linalg.matrix_transpose(camera_rotation),
     }
@@ -168,10 +190,8 @@ def crop_box2d(batch: Batch, margin: float) -> Batch:
     zoom = size / (side * margin) * tf.norm(rays, axis=-1)
     new_K = tf.concat([K[:, :2, :2] * zoom[:, None, None], K[:, :2, 2:]], -1)
     new_K = tf.concat([new_K, K[:, 2:]], 1)
-    pixels = tf.concat([batch["joints_2d"], tf.ones_like(batch["joints_2d"][..., :1])], -1)
-    pixels = pixels @ tf.linalg.matrix_transpose(new_K @ camera_rotation @ tf.linalg.inv(K))
     return batch | {
-        "joints_2d": pixels[..., :2] / pixels[..., 2:],
+        "joints_2d": _moved(batch["joints_2d"], camera_rotation, K, new_K),
         "source": warp(images, camera_rotation, K, new_K),
         "intrinsics": new_K,
         "pose": batch["pose"] @ tf.linalg.matrix_transpose(camera_rotation),
@@ -208,16 +228,38 @@ def differs(target: tf.Tensor, background: tf.Tensor, threshold: float | tf.Tens
 
 
 def foreground(
-    target: tf.Tensor, background: tf.Tensor, threshold: float, weight: float
+    target: tf.Tensor, background: tf.Tensor, threshold: float, weight: float, near: tf.Tensor, equal_mean: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The mask of `differs` as uint8, and pixel weights float32, `weight` inside the mask and 1 outside.
+    """The mask of `differs` as uint8, and pixel weights float32: `weight` inside the mask and 1 outside, times `near`.
 
-    Both [batch, H, W].
+    Args:
+        target, background: [batch, H, W, 3] uint8.
+        threshold, weight: see `triplets.unlabelled`.
+        near: weights [H, W] of places in the crop; see `centre_weights`.
+        equal_mean: divide the weights of each crop by their mean, so that a crop full of sleeve counts no more than
+            one with a small hand.
+
+    Both are [batch, H, W].
     """
-    return _foreground(target, background, tf.constant(threshold, tf.float32), tf.constant(weight, tf.float32))
+    numbers = (tf.constant(number, tf.float32) for number in (threshold, weight))
+    return _foreground(target, background, *numbers, near, equal_mean)
 
 
 @tf.function(jit_compile=True)
-def _foreground(target, background, threshold, weight):
+def _foreground(target, background, threshold, weight, near, equal_mean):
     mask = differs(target, background, threshold)
-    return tf.cast(mask, tf.uint8), tf.where(mask, weight, 1.0)
+    weights = tf.where(mask, weight, 1.0) * near
+    if equal_mean:
+        weights /= tf.reduce_mean(weights, axis=(1, 2), keepdims=True)
+    return tf.cast(mask, tf.uint8), weights
+
+
+def centre_weights(size: int, sigma: float) -> tf.Tensor:
+    """A Gaussian about the crop's centre, [size, size], `sigma` in shares of the side; all 1 where sigma is 0.
+
+    Choice: the virtual camera looks at the hand, so sleeve, trunk and the other arm lie towards the border.
+    """
+    if not sigma:
+        return tf.ones([size, size])
+    squares = tf.square((tf.range(size, dtype=tf.float32) - (size - 1) / 2) / (sigma * size))
+    return tf.exp(-0.5 * (squares[:, None] + squares))

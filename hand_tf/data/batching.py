@@ -37,14 +37,14 @@ def damage_named(records: records_folder.Records) -> Iterator[None]:
 
 
 def epochs(
-    one_pass: Callable[[tf.Tensor], tf.data.Dataset], count: int, seed: int, first_epoch: int
+    one_pass: Callable[[tf.Tensor, tf.Tensor], tf.data.Dataset], count: int, seed: int, first_epoch: int
 ) -> tf.data.Dataset:
-    """The stream of epochs: each repeats `one_pass(seed of the pass)` until it has `count` elements."""
+    """The stream of epochs: each repeats `one_pass(seed of the pass, epoch)` until it has `count` elements."""
 
     def epoch(number):
         # The seed of this graph only. Shuffling mixes it in, and a user's global seed must not change the batches.
         tf.random.set_seed(1)
-        passes = tf.data.Dataset.range(2**31).flat_map(lambda n: one_pass(mixed_seed(seed, number, n)))
+        passes = tf.data.Dataset.range(2**31).flat_map(lambda n: one_pass(mixed_seed(seed, number, n), number))
         return passes.take(count)
 
     return tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch)

@@ -1,6 +1,6 @@
 """Labelled crops: those of a scenario as an endless stream of batches to train on, and chosen ones once, to evaluate.
 
-A batch to train on is x = {source}, y = {pose}, w = {pose}: 1 for accepted joints, 0 for others.
+A batch to train on is x = {source}, y = {pose, joints_2d}, w = {pose, joints_2d}: 1 for accepted joints, 0 for others.
 """
 
 import numpy as np
@@ -93,9 +93,9 @@ def training_batches(
         A dataset of (x, y, sample_weight).
     """
     # Tensors made here are captured by the functions below; arrays would be copied into their graphs.
-    crops = {name: tf.constant(labels[name]) for name in ("source", "pose", "pose_weight", "intrinsics")}
+    crops = {name: tf.constant(labels[name]) for name in ("source", "pose", "pose_weight", "joints_2d", "intrinsics")}
 
-    def one_pass(pass_seed):
+    def one_pass(pass_seed, _):
         return tf.data.Dataset.from_tensor_slices(crops).shuffle(len(labels["pose"]), pass_seed)
 
     def to_training(batch, batch_seed):
@@ -104,7 +104,8 @@ def training_batches(
             batch = augmentation.recrop(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
         if colour_strength:
             batch = augmentation.colour(batch, ("source",), batch_seed, colour_strength)
-        return {"source": batch["source"]}, {"pose": batch["pose"]}, {"pose": batch["pose_weight"]}
+        weights = dict.fromkeys(("pose", "joints_2d"), batch["pose_weight"])
+        return {"source": batch["source"]}, {name: batch[name] for name in weights}, weights
 
     stream = batching.epochs(one_pass, batch_size * steps, seed, first_epoch)
     return batching.make_batches(stream, to_training, batch_size, seed, first_epoch * steps)

@@ -5,13 +5,17 @@ same hand. Two records of one group are two such instants, so t != t' holds by c
 triplet uses are decoded. Every stream is infinite, cut into epochs of `steps` batches, and a pure function of
 (seed, epoch): a resumed run sees exactly what the uninterrupted one saw.
 
-    unlabelled   x = {source, reference, rotation, background}
+With `partners`, the two triplets that are drawn together stand side by side in the batch, and each is the reference
+of the other: triplet 2 m that of 2 m + 1, and the other way round. There is no `reference` then, because the encoder
+sees it as the source of the partner: every picture is decoded, augmented and encoded once for two roles.
+
+    unlabelled   x = {source, reference, rotation, placement, background}; with `partners` no reference
                  y = {image, features}: the target, {mask}: where it differs from the background
-                 w = {image}: foreground weights
+                 w = {image}: foreground weights, {mask}: weights of places
     joint        the above and `labelled_crops.training_batches`, whose image becomes x["labelled"]
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import tensorflow as tf
 
@@ -21,7 +25,7 @@ from hand_tf.data import augmentation, batching
 
 RECORDS_TO_SHUFFLE, TRIPLETS_TO_SHUFFLE, GROUPS_AT_ONCE = 16, 4096, 16
 # What a triplet needs of a record; the parser copies nothing else.
-NEEDED = ("frame", "crops", "backgrounds", "rotations", "intrinsics")
+NEEDED = ("key", "frame", "crops", "backgrounds", "rotations", "intrinsics")
 IMAGES = ("source", "target", "reference", "background")
 
 
@@ -79,8 +83,10 @@ def _draw(now, other, count, seed, same_view_share):
     }
 
 
-def _draw_both(first, second, seed, same_view_share):
-    """Undecoded triplets of a pair of parsed records; each is the other's reference.
+def _draw_both(first, second, seed, same_view_share, partners):
+    """Undecoded triplets of a pair of parsed records; each record holds the other's references.
+
+    Elements are triplets, with `partners` two of them at a time: [count, 2].
 
     There are as many as views: for every rig, a crop that was read serves one or two triplets. With fewer, crops would
     be read and not used; with more, neighbours in the shuffle buffer would be alike.
@@ -88,24 +94,31 @@ def _draw_both(first, second, seed, same_view_share):
     half = (tf.shape(first["crops"])[0] + 1) // 2
     one = _draw(first, second, half, tf.stack([seed, tf.constant(0, tf.int64)]), same_view_share)
     two = _draw(second, first, half, tf.stack([seed, tf.constant(1, tf.int64)]), same_view_share)
+    if partners:
+        return {name: tf.stack([one[name], two[name]], 1) for name in one if name != "reference"}
     return {name: tf.concat([one[name], two[name]], 0) for name in one}
 
 
-def _triplets_of_group(files, seed, least, same_view_share):
-    """Undecoded triplets of one group, from two instants at a time."""
+def _triplets_of_group(files, seed, least, same_view_share, partners, held_out):
+    """Undecoded triplets of one group, from two instants at a time; `held_out` maps keys of records to 1."""
+
+    def may_pair(first, second):
+        held = held_out.lookup(first["key"]) + held_out.lookup(second["key"])
+        return (tf.abs(first["frame"] - second["frame"]) >= least) & (held == 0)
+
     files = tf.data.Dataset.from_tensor_slices(files).shuffle(1024, seed)
     return (
         files.flat_map(lambda path: tf.data.TFRecordDataset(path, buffer_size=batching.READ_BYTES))
         .shuffle(RECORDS_TO_SHUFFLE, seed)
         .batch(2, drop_remainder=True)
         .map(_parse_pair)
-        .filter(lambda first, second: tf.abs(first["frame"] - second["frame"]) >= least)
+        .filter(may_pair)
         .enumerate()
-        .map(lambda n, pair: _draw_both(*pair, batching.mixed_seed(seed, n), same_view_share))
+        .map(lambda n, pair: _draw_both(*pair, batching.mixed_seed(seed, n), same_view_share, partners))
     )
 
 
-def _one_pass(groups, least, same_view_share, seed):
+def _one_pass(groups, least, same_view_share, partners, held_out, seed):
     """One pass over the records of all groups as undecoded triplets; `seed` is a scalar tensor."""
     # Groups are interleaved, so that a batch mixes subjects whatever the sizes of the groups; each group is read in a
     # thread of its own.
@@ -114,14 +127,17 @@ def _one_pass(groups, least, same_view_share, seed):
         .enumerate()
         .shuffle(len(groups), seed)
         .interleave(
-            lambda n, files: _triplets_of_group(files, batching.mixed_seed(seed, n), least, same_view_share),
+            lambda n, files: _triplets_of_group(
+                files, batching.mixed_seed(seed, n), least, same_view_share, partners, held_out
+            ),
             cycle_length=min(len(groups), GROUPS_AT_ONCE),
             num_parallel_calls=batching.AUTOTUNE,
             deterministic=True,
         )
     )
     # Shuffled before decoding: a buffer of encoded crops is twelve times smaller.
-    return triplets.unbatch().shuffle(TRIPLETS_TO_SHUFFLE, seed)
+    shuffled = triplets.unbatch().shuffle(TRIPLETS_TO_SHUFFLE, seed)
+    return shuffled.unbatch() if partners else shuffled
 
 
 def undecoded(
@@ -132,11 +148,24 @@ def undecoded(
     seed: int,
     min_time_gap: float,
     same_view_share: float,
+    partners: bool = False,
+    last_same_view_share: float | None = None,
+    epochs: int = 1,
+    held_out: Collection[str] = (),
     first_epoch: int = 0,
 ) -> tf.data.Dataset:
     """The stream of triplets, `count` an epoch, their images `IMAGES` still encoded; see `unlabelled`."""
     groups, least = usable_groups(records, subjects, min_time_gap), min_frames(min_time_gap, records.manifest.fps)
-    return batching.epochs(lambda seed: _one_pass(groups, least, same_view_share, seed), count, seed, first_epoch)
+    last = same_view_share if last_same_view_share is None else last_same_view_share
+    keys = ["", *held_out]  # a table may not be empty, and no key is
+    held = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, [1] * len(keys)), default_value=0)
+
+    def one_pass(seed, epoch):
+        progress = tf.minimum(tf.cast(epoch, tf.float32) / max(epochs - 1, 1), 1.0)
+        share = same_view_share + (last - same_view_share) * progress
+        return _one_pass(groups, least, share, partners, held, seed)
+
+    return batching.epochs(one_pass, count, seed, first_epoch)
 
 
 def unlabelled(
@@ -154,7 +183,13 @@ def unlabelled(
     colour_strength: float,
     foreground_weight: float,
     foreground_threshold: float,
+    centre_sigma: float,
+    equal_weights: bool,
     shuffle_rotation: bool,
+    partners: bool = False,
+    last_same_view_share: float | None = None,
+    epochs: int = 1,
+    held_out: Collection[str] = (),
     first_epoch: int = 0,
 ) -> tf.data.Dataset:
     """Triplets of novel views, for `pretrain` and the unlabelled half of joint training.
@@ -164,32 +199,51 @@ def unlabelled(
         batch_size, steps: triplets per batch and batches per epoch.
         seed, first_epoch: see the module's docstring.
         min_time_gap: seconds between t and t'.
-        same_view_share: share of triplets with i = j, plain auto-encoding.
+        same_view_share: share of triplets with i = j, plain auto-encoding, in the first epoch.
+        partners: pairs of triplets that are each other's references; see the module's docstring.
+        last_same_view_share: that of the last of `epochs` epochs, with a straight line between; None: the same.
+        held_out: keys of records that no triplet uses.
         in_plane_degrees: source, target and reference rotate independently by up to this angle (`pretrain_aug`).
         scale_jitter, centre_jitter: other boxes for the sources; see `augmentation.rotate_triplet`.
         colour_strength: see `augmentation.colour`.
         foreground_weight: of the pixels in which target and background differ by more than foreground_threshold
             (of 0..1); the rest weigh 1.
+        centre_sigma: the weights of image and mask fall off from the centre; see `augmentation.centre_weights`.
+        equal_weights: bring the image weights of every crop, and those of the mask, to a mean of 1.
         shuffle_rotation: control experiment: gives each triplet the rotation of another one of its batch.
 
     Returns:
         A dataset of (x, y, sample_weight); images uint8 [batch, size, size, 3].
 
     Raises:
-        ValueError: see `usable_groups`.
+        ValueError: see `usable_groups`; an odd batch_size with `partners`.
     """
+    if partners and batch_size % 2:
+        raise ValueError(f"batch_size {batch_size}: pairs of partners fill only even batches")
+    images = [name for name in IMAGES if not (partners and name == "reference")]
     count, size = batch_size * steps, records.manifest.crop_size
-    ones = tf.ones([batch_size, size, size])  # a captured constant: made once
+    # Captured constants: made once.
+    as_meant = tf.tile([[0.0, 0.0, 1.0]], [batch_size, 1])
+    near = augmentation.centre_weights(size, centre_sigma)
+    near_batch = tf.tile((near / tf.reduce_mean(near) if equal_weights else near)[None], [batch_size, 1, 1])
 
     def to_training(batch, batch_seed):
-        batch = batching.decode(batch, IMAGES, size, twins={"target": "source"})
+        batch = batching.decode(batch, images, size, twins={"target": "source"})
+        batch["placement"] = as_meant
         if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
             batch = augmentation.rotate_triplet(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
         if colour_strength:
-            batch = augmentation.colour(batch, IMAGES, batch_seed, colour_strength)
+            batch = augmentation.colour(batch, images, batch_seed, colour_strength)
         if shuffle_rotation:
             batch = batch | {"rotation": tf.roll(batch["rotation"], 1, 0)}
-        return _with_targets(batch, ones, foreground_threshold, foreground_weight)
+        # Choice: most of a crop is background, which compositing reproduces without learning anything; unweighted, the
+        # hand would hardly count in the loss. The predicted mask never weights it: the mask would learn to shrink.
+        mask, weights = augmentation.foreground(
+            batch["target"], batch["background"], foreground_threshold, foreground_weight, near, equal_weights
+        )
+        x = {name: batch[name] for name in ("rotation", "placement", *images) if name != "target"}
+        y = {"image": batch["target"], "features": batch["target"], "mask": mask[..., None]}
+        return x, y, {"image": weights, "features": tf.ones([batch_size]), "mask": near_batch}
 
     stream = undecoded(
         records,
@@ -198,21 +252,13 @@ def unlabelled(
         seed=seed,
         min_time_gap=min_time_gap,
         same_view_share=same_view_share,
+        partners=partners,
+        last_same_view_share=last_same_view_share,
+        epochs=epochs,
+        held_out=held_out,
         first_epoch=first_epoch,
     )
     return batching.make_batches(stream, to_training, batch_size, seed, first_epoch * steps)
-
-
-def _with_targets(batch, ones, foreground_threshold, foreground_weight):
-    """A decoded batch as (x, y, sample_weight); `ones` [batch, size, size]."""
-    # Choice: most of a crop is background, which compositing reproduces without learning anything; unweighted, the
-    # hand would hardly count in the loss. The predicted mask never weights it: the mask would learn to shrink.
-    mask, weights = augmentation.foreground(
-        batch["target"], batch["background"], foreground_threshold, foreground_weight
-    )
-    x = {name: batch[name] for name in ("source", "reference", "rotation", "background")}
-    y = {"image": batch["target"], "features": batch["target"], "mask": mask[..., None]}
-    return x, y, {"image": weights, "features": ones[:, 0, 0], "mask": ones}
 
 
 def joint(unlabelled_batches: tf.data.Dataset, labelled_batches: tf.data.Dataset) -> tf.data.Dataset:

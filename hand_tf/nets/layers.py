@@ -4,6 +4,13 @@ Notation (rows are points): points `L` [B, N, 3], rotation `R^{i->j} = R_j R_i^T
 
     RotatePoints          L_j = L_i (R^{i->j})^T                               (Eq. 1)
     NormalizePoints       L / sqrt(mean_n |L_n|^2)
+    HeatmapPoints         (x, y)_n = sum_uv softmax(H_n)(u, v) (u, v),   z_n = sum_uv softmax(H_n)(u, v) D_n(u, v)
+    PlacePoints           L' = s (L - c)
+    CentrePoints          L - mean_n L_n
+    LinearPose            P = (W - W_wrist) L
+    JointsInCrop          (u, v)_k = centre + size / (2 extent) (V L)_k
+    DropPoints            L_n = 0 for a random share of the n
+    SwapPartners          x_2m, x_2m+1 -> x_2m+1, x_2m
     SplatPoints           M_n(u, v) = exp(-|(u, v) - (x_n, y_n)|^2 / 2 sigma^2), and z_n M_n
     CompositeBackground   I = alpha * foreground + (1 - alpha) * background
     NormalizeImage        x = (rgb / 255 - mean) / std
@@ -17,7 +24,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from hand_tf.core.skeleton import NUM_JOINTS
+from hand_tf.core.skeleton import NUM_JOINTS, ROOT
 from hand_tf.nets import kernels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -55,6 +62,164 @@ class NormalizePoints(keras.layers.Layer):
     def call(self, points):
         mean_square = ops.mean(ops.sum(ops.square(points), axis=-1, keepdims=True), axis=1, keepdims=True)
         return points * ops.rsqrt(mean_square + 1e-6)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class HeatmapPoints(keras.layers.Layer):
+    """Points as the mean places of heat maps, and their depths as the mean of depth maps under the same heat.
+
+    `call(maps)`: [batch, h, w, 2 N], N logits of heat and N depths -> points [batch, N, 3]. x and y lie where the heat
+    lies in the crop, in the units of `SplatPoints`: -`extent`..`extent` is the whole crop (integral regression, Sun et
+    al., ECCV 2018).
+    """
+
+    def __init__(self, extent: float = 2.0, dtype: str = "float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.extent = extent
+
+    def call(self, maps):
+        height, width, channels = maps.shape[1:]
+        flat = ops.swapaxes(ops.reshape(maps, (-1, height * width, channels)), 1, 2)
+        heat, depth = flat[:, : channels // 2], flat[:, channels // 2 :]
+        heat = ops.softmax(heat, axis=-1)  # [batch, N, h w]
+        y, x = np.mgrid[:height, :width]
+        places = [(cells - (size - 1) / 2) * (2 * self.extent / size) for cells, size in ((x, width), (y, height))]
+        places = ops.convert_to_tensor(np.stack(places, -1).reshape(-1, 2).astype("float32"))
+        z = ops.sum(heat * depth, axis=-1, keepdims=True)
+        return ops.concatenate([ops.matmul(heat, places), z], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[-1] // 2, 3)
+
+    def get_config(self):
+        return {**super().get_config(), "extent": self.extent}
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class PlacePoints(keras.layers.Layer):
+    """Points from the crop that was encoded to the crop that was meant, whose centre is the hand's.
+
+    `call([points, placement])`: points [batch, N, 3], placement [batch, 3] -> [batch, N, 3]. A placement is (x, y, s):
+    where the hand's centre lies in the encoded crop, in shares of its side from its centre, and the side of the
+    encoded crop over that of the meant one. L' = s (L - c): the rotation of Eq. 1 is about the hand's centre, and all
+    views of an instant show one metric scale, whatever box the source was cut by.
+    """
+
+    def __init__(self, extent: float = 2.0, dtype: str = "float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.extent = extent
+
+    def call(self, inputs):
+        points, placement = inputs
+        placement = ops.expand_dims(placement, 1)
+        centre = ops.concatenate([placement[..., :2] * (2 * self.extent), ops.zeros_like(placement[..., :1])], axis=-1)
+        return (points - centre) * placement[..., 2:]
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[0])
+
+    def get_config(self):
+        return {**super().get_config(), "extent": self.extent}
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class CentrePoints(keras.layers.Layer):
+    """Points minus their mean, [batch, N, 3] -> [batch, N, 3]. It commutes with every rotation."""
+
+    def call(self, points):
+        return points - ops.mean(points, axis=1, keepdims=True)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class LinearPose(keras.layers.Layer):
+    """The equivariant linear map P = W L in mm, relative to the wrist; [batch, N, 3] -> [batch, 21, 3].
+
+    W [21, N] is the same for x, y and z and has no offset, so the pose turns with the points (Eq. 1): few labels fix
+    it. A weight of 1 is worth `UNIT` mm per unit of the points. `mean` [21, 3] mm is only kept, see `set_statistics`.
+    """
+
+    UNIT = 100.0
+
+    def __init__(self, dtype: str = "float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+
+    def build(self, input_shape):
+        initializer = keras.initializers.RandomNormal(stddev=input_shape[1] ** -0.5)
+        self.weights_of_points = self.add_weight(
+            shape=(NUM_JOINTS, input_shape[1]), initializer=initializer, name="weights_of_points"
+        )
+        self.mean = self.add_weight(shape=(NUM_JOINTS, 3), initializer="zeros", trainable=False, name="mean")
+
+    def set_statistics(self, mean: np.ndarray, std: np.ndarray) -> None:
+        """Keeps the mean pose [21, 3] mm of the labels, a reference for reports; predictions need neither."""
+        self.mean.assign(mean)
+
+    def call(self, points):
+        joints = ops.matmul(self.weights_of_points, points) * self.UNIT
+        return joints - joints[:, ROOT : ROOT + 1]
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], NUM_JOINTS, 3)
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class JointsInCrop(keras.layers.Layer):
+    """Places of the joints in the crop, px: `joints_2d` = c + size / (2 extent) (V L) without z; 21 joints.
+
+    `call(points)`: [batch, N, 3] -> [batch, 21, 2]. V [21, N] has no offset: a point at the origin is the centre of the
+    crop of `size` px.
+    """
+
+    def __init__(self, size: int, extent: float = 2.0, dtype: str = "float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.size, self.extent = size, extent
+
+    def build(self, input_shape):
+        initializer = keras.initializers.RandomNormal(mean=1 / input_shape[1], stddev=input_shape[1] ** -1.0)
+        self.weights_of_points = self.add_weight(
+            shape=(NUM_JOINTS, input_shape[1]), initializer=initializer, name="weights_of_points"
+        )
+
+    def call(self, points):
+        places = ops.matmul(self.weights_of_points, points)[..., :2]
+        return places * (self.size / (2 * self.extent)) + (self.size - 1) / 2
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], NUM_JOINTS, 2)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "extent": self.extent}
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class DropPoints(keras.layers.Layer):
+    """Moves a random share `rate` of the points, whole, to the origin while it trains; [batch, N, 3] -> [batch, N, 3].
+
+    The others stay where they are: plain dropout would scale them by 1 / (1 - rate), and a point is a place.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.rate, self.seed = rate, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, points, training=False):
+        if not training:
+            return points
+        drawn = keras.random.uniform((ops.shape(points)[0], points.shape[1], 1), seed=self.seed_generator)
+        return points * ops.cast(drawn >= self.rate, points.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class SwapPartners(keras.layers.Layer):
+    """Exchanges neighbours of a batch, samples 2 m and 2 m + 1: [batch, size] -> [batch, size], batch even."""
+
+    def call(self, values):
+        pairs = ops.reshape(values, (-1, 2, values.shape[-1]))
+        return ops.reshape(ops.flip(pairs, axis=1), (-1, values.shape[-1]))
 
 
 @keras.saving.register_keras_serializable("hand_tf")

@@ -38,7 +38,7 @@ def scaled(channels: int, width: int) -> int:
     return max(8, int(channels * width / 64 + 4) // 8 * 8)
 
 
-def backbone(image: keras.KerasTensor, *, width: int, stem: str) -> keras.KerasTensor:
+def backbone(image: keras.KerasTensor, *, width: int, stem: str) -> list[keras.KerasTensor]:
     """Wires the backbone onto a symbolic image.
 
     Args:
@@ -48,21 +48,22 @@ def backbone(image: keras.KerasTensor, *, width: int, stem: str) -> keras.KerasT
             as wide and high.
 
     Returns:
-        The last map, KerasTensor [batch, H/32, W/32, c(160)].
+        The last map of each size after the stem's, KerasTensors; the last one is [batch, H/32, W/32, c(160)].
 
     Raises:
         ValueError: an unknown stem.
     """
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem: expected imagenet or small, got {stem!r}")
-    x = _conv(image, scaled(32, width), 3, 2, "stem")
+    x, maps = _conv(image, scaled(32, width), 3, 2, "stem"), {}
     for index, (expansion, channels, blocks, stride, kernel) in enumerate(STAGES, 1):
         if stem == "small" and index == 2:
             stride = 1
         for block in range(blocks):
             name = f"stage{index}.{block}"
             x = _block(x, expansion, scaled(channels, width), stride if block == 0 else 1, kernel, name)
-    return x
+        maps[x.shape[1]] = x
+    return list(maps.values())
 
 
 def _block(x, expansion, channels, stride, kernel, name):

@@ -2,7 +2,7 @@
 
     encoder    image [B, H, W, 3] uint8           -> points [B, N, 3], appearance [B, A]
     decoder    points, appearance, background     -> image [B, H, W, 3] in 0..1, mask [B, H, W, 1]
-    pose_head  points [B, N, 3]                   -> pose [B, 21, 3] mm
+    pose_head  points [B, N, 3]                   -> pose [B, 21, 3] mm, joints_2d [B, 21, 2] px of the crop
 
 and their wirings: `novel_view` (Paper: Fig. 1), `pose_estimator` (Fig. 2a) and `joint` (Fig. 2b). Sub-models are shared
 by reference, so that training a wiring trains its parts, and each part is saved on its own.
@@ -15,6 +15,7 @@ from hand_tf.core import skeleton
 from hand_tf.nets import layers, mobile, resnet
 
 BACKBONES = ("resnet18", "mobile")
+POINTS, HEADS = ("dense", "heatmaps"), ("mlp", "linear")
 
 
 def encoder(
@@ -25,6 +26,7 @@ def encoder(
     num_points: int,
     appearance_size: int,
     stem: str,
+    points: str,
     normalize_points: bool,
 ) -> keras.Model:
     """An encoder: a backbone whose last map gives the points and the appearance.
@@ -35,7 +37,9 @@ def encoder(
         width: channels of ResNet-18's first stage; 64 is the published one. `mobile` grows in proportion.
         num_points, appearance_size: N and A.
         stem: `imagenet`, or `small`, half the down-sampling, for small crops.
-        normalize_points: give the points of every image the same overall scale; see `layers.NormalizePoints`.
+        points: `dense`, fully connected to the last map, or `heatmaps`, the mean places of heat maps in the crop; see
+            `layers.HeatmapPoints`.
+        normalize_points: give the dense points of every image the same overall scale; see `layers.NormalizePoints`.
 
     Raises:
         ValueError: an image_size, backbone or stem that cannot be.
@@ -45,19 +49,42 @@ def encoder(
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     normalized = layers.NormalizeImage(name="normalize")(image)
     if backbone == "resnet18":
-        last_map = resnet.resnet18(normalized, width=width, stem=stem)["layer4"]
+        maps = list(resnet.resnet18(normalized, width=width, stem=stem).values())
     elif backbone == "mobile":
-        last_map = mobile.backbone(normalized, width=width, stem=stem)
+        maps = mobile.backbone(normalized, width=width, stem=stem)
     else:
         raise ValueError(f"backbone {backbone!r}: expected {' or '.join(BACKBONES)}")
+    if points == "heatmaps":
+        latent = _heatmap_points(maps[-3:], num_points, 4 * width)
+    elif points == "dense":
+        latent = _dense_points(maps[-1], num_points, normalize_points)
+    else:
+        raise ValueError(f"points {points!r}: expected {' or '.join(POINTS)}")
+    pooled = kl.GlobalAveragePooling2D(name="pool")(maps[-1])
+    appearance = kl.Dense(appearance_size, name="appearance_dense")(pooled)
+    return keras.Model(image, {"points": latent, "appearance": appearance}, name="encoder")
+
+
+def _dense_points(last_map, num_points, normalize_points):
     # Choice: flattened, not averaged: the points depend on where in the crop a finger is.
     flat = kl.Flatten(name="flatten")(last_map)
     points = kl.Reshape((num_points, 3), name="points_3d")(kl.Dense(3 * num_points, name="points_dense")(flat))
-    if normalize_points:
-        points = layers.NormalizePoints(name="normalize_points")(points)
-    pooled = kl.GlobalAveragePooling2D(name="pool")(last_map)
-    appearance = kl.Dense(appearance_size, name="appearance_dense")(pooled)
-    return keras.Model(image, {"points": points, "appearance": appearance}, name="encoder")
+    return layers.NormalizePoints(name="normalize_points")(points) if normalize_points else points
+
+
+def _heatmap_points(maps, num_points, channels):
+    """Points from three maps, each half the size of the one before, merged on the largest (Lin et al., CVPR 2017)."""
+    x = None
+    for level, each in enumerate(reversed(maps)):
+        each = kl.Conv2D(channels, 1, name=f"lateral{level}")(each)
+        x = each if x is None else kl.Add(name=f"merge{level}")([each, kl.UpSampling2D(name=f"larger{level}")(x)])
+    x = _conv_block(x, channels, "pyramid")
+    return layers.HeatmapPoints(name="heatmap_points")(kl.Conv2D(2 * num_points, 1, name="heatmaps")(x))
+
+
+def places_points(encoder_model: keras.Model) -> bool:
+    """Whether the encoder's points are places in its crop: not if each image's are scaled to one size."""
+    return all(layer.name != "normalize_points" for layer in encoder_model.layers)
 
 
 def _conv_block(x, channels, name):
@@ -139,14 +166,29 @@ def decoder(
     return keras.Model({"points": points, "appearance": appearance, "background": background}, outputs, name="decoder")
 
 
-def pose_head(num_points: int, *, width: int, depth: int, dropout: float) -> keras.Model:
-    """The map from points to joints, fully connected (Paper: Sec. 2.3; sizes of Rhodin et al.). Predicts in mm.
+def pose_head(num_points: int, image_size: int, *, kind: str, width: int, depth: int, dropout: float) -> keras.Model:
+    """The map from points to joints: `pose` in mm and `joints_2d` in px of the crop.
 
     Args:
         num_points: N.
-        width, depth, dropout: units of a hidden layer, number of hidden layers, and the dropout after each.
+        image_size: side of the crop, px.
+        kind: `mlp`, fully connected (Paper: Sec. 2.3; sizes of Rhodin et al.), or `linear`, see `layers.LinearPose`.
+        width, depth, dropout: of `mlp`: units of a hidden layer, number of hidden layers, and the dropout after each.
+
+    Raises ValueError for another kind.
     """
+    if kind not in HEADS:
+        raise ValueError(f"kind {kind!r}: expected {' or '.join(HEADS)}")
     points = keras.Input((num_points, 3), name="points")
+    if kind == "linear":
+        # The size of a hand in the crop depends on the box; its pose does not.
+        placed = layers.CentrePoints(name="centre_points")(points)
+        placed = layers.NormalizePoints(name="normalize_points")(placed)
+        outputs = {
+            "pose": layers.LinearPose(name="pose")(placed),
+            "joints_2d": layers.JointsInCrop(image_size, name="joints_2d")(points),
+        }
+        return keras.Model(points, outputs, name="pose_head")
     x = kl.Flatten(name="flatten")(points)
     # Choice: the points have no scale of their own. Normalised, one learning rate fits every encoder.
     x = layers.BatchNorm(name="points_bn")(x)
@@ -154,34 +196,53 @@ def pose_head(num_points: int, *, width: int, depth: int, dropout: float) -> ker
         x = kl.Dense(width, use_bias=False, name=f"hidden{i}")(x)
         x = kl.ReLU(name=f"relu{i}")(layers.BatchNorm(name=f"bn{i}")(x))
         x = kl.Dropout(dropout, name=f"dropout{i}")(x)
-    x = kl.Dense(3 * skeleton.NUM_JOINTS, dtype="float32", name="standardised")(x)
-    return keras.Model(points, {"pose": layers.UnstandardizePose(dtype="float32", name="pose")(x)}, name="pose_head")
+    pose = kl.Dense(3 * skeleton.NUM_JOINTS, dtype="float32", name="standardised")(x)
+    places = kl.Dense(2 * skeleton.NUM_JOINTS, dtype="float32", name="places")(x)
+    places = kl.Reshape((skeleton.NUM_JOINTS, 2), dtype="float32", name="places_2d")(places)
+    outputs = {
+        "pose": layers.UnstandardizePose(dtype="float32", name="pose")(pose),
+        "joints_2d": kl.Rescaling(image_size / 4, (image_size - 1) / 2, dtype="float32", name="joints_2d")(places),
+    }
+    return keras.Model(points, outputs, name="pose_head")
 
 
-def _view_inputs(image_size):
-    shape = (image_size, image_size, 3)
-    inputs = {name: keras.Input(shape, dtype="uint8", name=name) for name in ("source", "reference", "background")}
-    return inputs | {"rotation": keras.Input((3, 3), name="rotation")}
+def _view_inputs(image_size, encode_once):
+    shape, names = (image_size, image_size, 3), ("source", "background", *(() if encode_once else ("reference",)))
+    inputs = {name: keras.Input(shape, dtype="uint8", name=name) for name in names}
+    return inputs | {"rotation": keras.Input((3, 3), name="rotation"), "placement": keras.Input((3,), name="placement")}
 
 
 def _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout):
     # Paper: Sec. 2.2. Only the points of the source and only the appearance of the reference are used.
-    points = encoder_model(inputs["source"])["points"]
-    appearance = encoder_model(inputs["reference"])["appearance"]
+    encoded = encoder_model(inputs["source"])
+    points = encoded["points"]
+    if "reference" in inputs:
+        appearance = encoder_model(inputs["reference"])["appearance"]
+    else:
+        appearance = layers.SwapPartners(name="swap_partners")(encoded["appearance"])
+    if places_points(encoder_model):
+        points = layers.PlacePoints(name="place_points")([points, inputs["placement"]])
     if latent_dropout:
-        points = kl.Dropout(latent_dropout, name="latent_dropout")(points)
+        points = layers.DropPoints(latent_dropout, name="latent_dropout")(points)
     rotated = layers.RotatePoints(name="rotate")([points, inputs["rotation"]])  # Paper: Eq. 1
     decoded = decoder_model({"points": rotated, "appearance": appearance, "background": inputs["background"]})
     # The same picture under a second name, because each loss belongs to a name.
     return decoded | {"features": kl.Identity(dtype="float32", name="features")(decoded["image"])}
 
 
-def novel_view(encoder_model: keras.Model, decoder_model: keras.Model, latent_dropout: float) -> keras.Model:
-    """source, reference, rotation, background -> image, features (the same, for the feature loss), and the mask.
+def novel_view(
+    encoder_model: keras.Model, decoder_model: keras.Model, latent_dropout: float, encode_once: bool = False
+) -> keras.Model:
+    """source, reference, background, rotation, placement -> image, features (the image again, for its loss), and mask.
 
-    `latent_dropout` is that of the points before they are rotated.
+    `placement`, see `layers.PlacePoints`, only counts for points that are places in the crop.
+
+    With `encode_once` there is no reference: the source of a sample is also the reference of its partner in the batch
+    (samples 0 and 1, 2 and 3, ...), so that every picture is encoded once for two roles, as Rhodin et al. do.
+
+    `latent_dropout` is the share of the points that a training step drops, whole, before they are rotated.
     """
-    inputs = _view_inputs(encoder_model.input.shape[1])
+    inputs = _view_inputs(encoder_model.input.shape[1], encode_once)
     outputs = _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout)
     return keras.Model(inputs, outputs, name="novel_view")
 
@@ -196,10 +257,14 @@ def pose_estimator(
 
 
 def joint(
-    encoder_model: keras.Model, decoder_model: keras.Model, pose_head_model: keras.Model, latent_dropout: float
+    encoder_model: keras.Model,
+    decoder_model: keras.Model,
+    pose_head_model: keras.Model,
+    latent_dropout: float,
+    encode_once: bool = False,
 ) -> keras.Model:
     """Novel views of the unlabelled triplets and poses of the `labelled` images in one step; see `novel_view`."""
-    inputs = _view_inputs(encoder_model.input.shape[1])
+    inputs = _view_inputs(encoder_model.input.shape[1], encode_once)
     outputs = _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout)
     labelled = keras.Input(encoder_model.input.shape[1:], dtype="uint8", name="labelled")
     outputs |= pose_head_model(encoder_model(labelled)["points"])

@@ -40,6 +40,8 @@ def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> di
         "pose_head": functools.partial(
             models.pose_head,
             num_points,
+            crop_size,
+            kind=settings.head,
             width=settings.head_width,
             depth=settings.head_depth,
             dropout=settings.head_dropout,
@@ -61,6 +63,7 @@ def _encoder(settings, crop_size):
             num_points=settings.num_points,
             appearance_size=settings.appearance_size,
             stem=settings.stem,
+            points=settings.points,
             normalize_points=settings.normalize_points,
         )
     return parts.load_part(settings.init_from, "encoder", crop_size)
@@ -73,7 +76,7 @@ def compile_model(
     statistics = labelled_crops.pose_statistics(labels) if labels else None
     if labels and not comes_from_earlier(settings, "pose_head"):
         made["pose_head"].get_layer("pose").set_statistics(*statistics)
-    model = wiring.wire(regime, made, settings.latent_dropout)
+    model = wiring.wire(regime, made, settings.latent_dropout, settings.encode_once)
     feature_model = None
     if regime.unlabelled and settings.perceptual_weights != "none":
         feature_model = resnet.feature_model(crop_size, settings.perceptual_weights, settings.seed)
@@ -83,6 +86,8 @@ def compile_model(
         mask_weight=settings.mask_weight if settings.composite else 0.0,
         feature_weight=settings.feature_weight,
         pose_weight=settings.pose_weight,
+        joints_2d_weight=settings.joints_2d_weight if "joints_2d" in model.output else 0.0,
+        crop_size=crop_size,
         feature_model=feature_model,
         pose_std=statistics[1] if statistics else None,
     )

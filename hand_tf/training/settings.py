@@ -40,8 +40,8 @@ class TrainingSettings:
     precision: str = _length("Keras dtype policy.", "float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
 
     validation_share: float = _kept(
-        "Share of the time of each training subject whose labels are held out, to measure val_mpjpe and val_n_mpjpe"
-        " after each epoch. 0: no validation.",
+        "Share of the time of each training subject that is held out: its labels give val_mpjpe and val_n_mpjpe"
+        " after each epoch. Triplets leave it out too. 0: no validation.",
         0.0,
         low=0,
         below=0.5,
@@ -64,29 +64,59 @@ class TrainingSettings:
     stem: str = _nets("Encoder's stem; `small` for crops up to 64 px.", "imagenet", choices=("imagenet", "small"))
     num_points: int = _nets("N, points of the latent.", 200, low=1)
     appearance_size: int = _nets("A, size of the appearance.", 128, low=1)
-    normalize_points: bool = _nets("Give the points of every image the same overall scale.", True)
+    points: str = _nets(
+        "How the encoder finds the points: fully connected, or as the mean places of heat maps.",
+        "heatmaps",
+        choices=("dense", "heatmaps"),
+    )
+    normalize_points: bool = _nets("With dense: give the points of every image the same overall scale.", True)
     decoder_width: int = _nets("Channels of the decoder's last stage.", 64, low=1)
     points_to_map: str = _nets("How the decoder sees the points.", "splat", choices=("splat", "dense"))
     decoder_hidden: int = _nets("With dense: units between the points and the first map; 0 for none.", 0, low=0)
     decoder_convolutions: int = _nets("Convolutions per stage of the decoder.", 2, low=1)
+    encode_once: bool = _nets(
+        "Encode each picture of a batch once: it is the source of one triplet and the reference of another.", True
+    )
     composite: bool = _nets("Decode a mask and blend over the background (otherwise: background features).", True)
-    latent_dropout: float = _nets("Dropout of the points before they are rotated.", 0.0, low=0, below=1)
-    head_width: int = _nets("Units per hidden layer of the pose head.", 2048, low=1)
-    head_depth: int = _nets("Hidden layers of the pose head.", 2, low=0)
-    head_dropout: float = _nets("Dropout of the pose head.", 0.5, low=0, below=1)
+    latent_dropout: float = _nets(
+        "Share of the points that a step drops, whole, before they are rotated.", 0.0, low=0, below=1
+    )
+    head: str = _nets("Pose head: the equivariant linear map, or the paper's MLP.", "linear", choices=("mlp", "linear"))
+    head_width: int = _nets("With mlp: units per hidden layer of the pose head.", 2048, low=1)
+    head_depth: int = _nets("With mlp: hidden layers of the pose head.", 2, low=0)
+    head_dropout: float = _nets("With mlp: dropout of the pose head.", 0.5, low=0, below=1)
+    head_ridge: float = _nets(
+        "With linear, over a frozen encoder: the head is solved in closed form, with this ridge strength relative to"
+        " the mean eigenvalue of the points.",
+        1.0,
+        above=0,
+    )
 
     pixel_weight: float = _losses("Weight of the pixel loss (Eq. 2).", 1.0, low=0)
     mask_weight: float = _losses("Weight of the mask against |target - background|; 0: none.", 0.5, low=0)
     feature_weight: float = _losses("Weight of the feature loss (Eq. 3).", 1.0, low=0)
     pose_weight: float = _losses("Weight of the pose loss, lambda_F (Eq. 4).", 1.0, low=0)
+    joints_2d_weight: float = _losses("Weight of the loss of the joints' places in the crop.", 0.2, low=0)
     perceptual_weights: str = _losses(
         "Weights of the feature loss: imagenet (downloaded), a .safetensors or .h5 file, random, or none.", "imagenet"
     )
     foreground_weight: float = _losses("Pixel weight where target and background differ.", 6.0, low=0)
     foreground_threshold: float = _losses("Difference, of 0..1, that counts as foreground.", 0.04, low=0, high=1)
+    centre_sigma: float = _losses(
+        "Weights of pixels and mask fall off from the crop's centre as a Gaussian of this share of its side; 0: not.",
+        0.25,
+        low=0,
+    )
+    equal_weights: bool = _losses("Give the pixels of every crop, and of every mask, the same mean weight.", True)
 
     min_time_gap: float = _data("Least time between t and t', in seconds.", 1.0, low=0)
-    same_view_share: float = _data("Share of triplets with i = j.", 0.3, low=0, high=1)
+    same_view_share: float = _data("Share of triplets with i = j, in the first epoch.", 0.3, low=0, high=1)
+    last_same_view_share: float | None = _data(
+        "Share of triplets with i = j in the last epoch, with a straight line between. None: as in the first.",
+        None,
+        low=0,
+        high=1,
+    )
     in_plane_degrees: float = _data(
         "In-plane rotations of unlabelled views, +-degrees (pretrain_aug).", 0.0, low=0, high=180
     )
@@ -128,10 +158,10 @@ class TrainingSettings:
         self._check_processes()
 
     def _check_validation(self, regime):
-        if self.validation_share and not regime.labelled:
-            raise SettingError(f"--validation_share: --regime={self.regime} learns without labels; expected 0")
         if self.keep == "last" and not self.early_stopping:
             return
+        if not regime.labelled:
+            raise SettingError(f"--keep=best, --early_stopping: --regime={self.regime} has no labels to validate on")
         flag = "--keep=best" if self.keep == "best" else f"--early_stopping={self.early_stopping}"
         if not self.validation_share:
             raise SettingError(f"{flag} needs a validation set: expected --validation_share above 0, such as 0.1")
@@ -142,6 +172,10 @@ class TrainingSettings:
         if self.batch_size % self.processes:
             raise SettingError(
                 f"--batch_size={self.batch_size}: expected a multiple of --processes={self.processes}, which share it"
+            )
+        if self.encode_once and self.batch_size // self.processes % 2:
+            raise SettingError(
+                f"--encode_once: expected an even --batch_size per process, not {self.batch_size // self.processes}"
             )
         if self.process_id >= self.processes:
             raise SettingError(f"--process_id={self.process_id}: expected less than --processes={self.processes}")

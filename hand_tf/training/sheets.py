@@ -11,13 +11,17 @@ CELL = 96  # px, about: smaller crops are enlarged
 def novel_view_sheet(parts: dict[str, keras.Model], batch: tuple[dict, dict], num_rows: int = 6) -> np.ndarray:
     """A sheet of novel views, one triplet per row.
 
-    Columns: source, reference, target, predicted, mask, points, and the points rotated into the target view.
+    Columns: source, reference, target, predicted, mask, points, and the points rotated into the target view. Without a
+    reference of its own, a triplet's is the source of its partner; see `triplets`.
 
     Args:
         parts: `encoder` and `decoder`.
-        batch: (x, y) of an unlabelled batch: x has source, reference, rotation, background; y has image.
+        batch: (x, y) of an unlabelled batch: x has source, rotation, background, perhaps reference; y has image.
     """
     x, y = batch
+    if "reference" not in x:
+        source = np.asarray(x["source"])
+        x = x | {"reference": source.reshape(-1, 2, *source.shape[1:])[:, ::-1].reshape(source.shape)}
     images = {name: np.asarray(value)[:num_rows] for name, value in (*x.items(), ("target", y["image"]))}
     encoded = {name: parts["encoder"](images[name], training=False) for name in ("source", "reference")}
     points = keras.ops.convert_to_numpy(encoded["source"]["points"])
