@@ -3,6 +3,8 @@
 A batch to train on is x = {source}, y = {pose, joints_2d}, w = {pose, joints_2d}: 1 for accepted joints, 0 for others.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -14,7 +16,8 @@ from hand_tf.data import augmentation, batching
 def _crops_of_record(record):
     """A parsed record as a dataset of its crops, one element per view; images stay encoded.
 
-    `pose` [21, 3] mm, `pose_weight` [21], `joints_2d` [21, 2] px in the crop, `intrinsics` [3, 3] px.
+    `pose` [21, 3] mm, `pose_weight` [21], `joints_2d` [21, 2] px in the crop, `intrinsics` [3, 3] px, `rotation` [3, 3]
+    (world to virtual camera).
     """
     relative = record["joints"] - record["joints"][skeleton.ROOT]
     rays = tf.einsum("vkc,vdc->vkd", record["joints"] - record["camera_centres"][:, None], record["rotations"])
@@ -27,6 +30,7 @@ def _crops_of_record(record):
             "pose_weight": tf.tile(record["joint_validity"][None], [views, 1]),
             "joints_2d": pixels[..., :2] / pixels[..., 2:],
             "intrinsics": record["intrinsics"],
+            "rotation": record["rotations"],
             "camera": record["cameras"],
             **{name: tf.repeat(record[name], views) for name in ("key", "subject", "side")},
         }
@@ -81,22 +85,21 @@ def training_batches(
     centre_jitter: float,
     colour_strength: float,
     first_epoch: int = 0,
+    others: tf.data.Dataset | None = None,
+    share: float = 1.0,
 ) -> tf.data.Dataset:
     """Labelled crops, repeated without end. Paired with a larger stream, this is minority oversampling.
 
     Args:
-        labels: from `load_labels`; crop_size: px.
+        labels: from `load_labels`, or None if there are only `others`; crop_size: px.
         batch_size, steps, seed, first_epoch, in_plane_degrees, colour_strength: see `triplets.unlabelled`.
         scale_jitter, centre_jitter: see `augmentation.recrop`.
+        others: a stream of crops that come with poses from elsewhere, see `fused_labels.crops`.
+        share: of the crops of a batch that come from the labels, the others from `others`.
 
     Returns:
         A dataset of (x, y, sample_weight).
     """
-    # Tensors made here are captured by the functions below; arrays would be copied into their graphs.
-    crops = {name: tf.constant(labels[name]) for name in ("source", "pose", "pose_weight", "joints_2d", "intrinsics")}
-
-    def one_pass(pass_seed, _):
-        return tf.data.Dataset.from_tensor_slices(crops).shuffle(len(labels["pose"]), pass_seed)
 
     def to_training(batch, batch_seed):
         batch = batching.decode(batch, ("source",), crop_size)
@@ -107,8 +110,39 @@ def training_batches(
         weights = dict.fromkeys(("pose", "joints_2d"), batch["pose_weight"])
         return {"source": batch["source"]}, {name: batch[name] for name in weights}, weights
 
-    stream = batching.epochs(one_pass, batch_size * steps, seed, first_epoch)
+    if labels is None:
+        stream = others
+    else:
+        count = batch_size * steps
+        stream = _repeated(labels, count if others is None else num_labelled(count, share), seed, first_epoch)
+        stream = stream if others is None else _mixed(stream, others, count, share)
     return batching.make_batches(stream, to_training, batch_size, seed, first_epoch * steps)
+
+
+def _repeated(labels, count, seed, first_epoch):
+    """The labels without end, `count` an epoch, in a new order on every pass."""
+    # Tensors made here are captured by the function below; arrays would be copied into its graph.
+    crops = {name: tf.constant(labels[name]) for name in ("source", "pose", "pose_weight", "joints_2d", "intrinsics")}
+
+    def one_pass(pass_seed, _):
+        return tf.data.Dataset.from_tensor_slices(crops).shuffle(len(labels["pose"]), pass_seed)
+
+    return batching.epochs(one_pass, count, seed, first_epoch)
+
+
+def num_labelled(count: int, share: float) -> int:
+    """How many of `count` crops come from the labels where they are the `share` of a mixture."""
+    return math.floor(count * share)
+
+
+def _mixed(stream, others, count, share):
+    """Two streams in turns, so that every replica's part of a batch has its `share` of the first one.
+
+    The turns start anew with every epoch of `count` crops, so that a resumed run sees what it would have seen.
+    """
+    steps = np.floor(np.arange(count + 1) * share)
+    turns = tf.data.Dataset.from_tensor_slices((steps[1:] == steps[:-1]).astype(np.int64)).repeat()
+    return tf.data.Dataset.choose_from_datasets([stream, others], turns)
 
 
 def evaluation(

@@ -166,7 +166,9 @@ def decoder(
     return keras.Model({"points": points, "appearance": appearance, "background": background}, outputs, name="decoder")
 
 
-def pose_head(num_points: int, image_size: int, *, kind: str, width: int, depth: int, dropout: float) -> keras.Model:
+def pose_head(
+    num_points: int, image_size: int, *, kind: str, width: int, depth: int, dropout: float, places: bool = False
+) -> keras.Model:
     """The map from points to joints: `pose` in mm and `joints_2d` in px of the crop.
 
     Args:
@@ -174,6 +176,7 @@ def pose_head(num_points: int, image_size: int, *, kind: str, width: int, depth:
         image_size: side of the crop, px.
         kind: `mlp`, fully connected (Paper: Sec. 2.3; sizes of Rhodin et al.), or `linear`, see `layers.LinearPose`.
         width, depth, dropout: of `mlp`: units of a hidden layer, number of hidden layers, and the dropout after each.
+        places: whether the points are places in the crop, see `places_points`: `linear` then brings them to one size.
 
     Raises ValueError for another kind.
     """
@@ -181,11 +184,11 @@ def pose_head(num_points: int, image_size: int, *, kind: str, width: int, depth:
         raise ValueError(f"kind {kind!r}: expected {' or '.join(HEADS)}")
     points = keras.Input((num_points, 3), name="points")
     if kind == "linear":
-        # The size of a hand in the crop depends on the box; its pose does not.
-        placed = layers.CentrePoints(name="centre_points")(points)
-        placed = layers.NormalizePoints(name="normalize_points")(placed)
+        shape = points
+        if places:  # The size of a hand in the crop depends on the box; its pose does not.
+            shape = layers.NormalizePoints(name="normalize_points")(layers.CentrePoints(name="centre_points")(points))
         outputs = {
-            "pose": layers.LinearPose(name="pose")(placed),
+            "pose": layers.LinearPose(name="pose")(shape),
             "joints_2d": layers.JointsInCrop(image_size, name="joints_2d")(points),
         }
         return keras.Model(points, outputs, name="pose_head")

@@ -6,6 +6,7 @@ import pathlib
 import keras
 
 from hand_tf.data import labelled_crops
+from hand_tf.data.fused_labels import FusedPoses
 from hand_tf.nets import metrics, models, parts, resnet
 from hand_tf.training import wiring
 from hand_tf.training.regimes import Regime
@@ -42,6 +43,7 @@ def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> di
             num_points,
             crop_size,
             kind=settings.head,
+            places=models.places_points(made["encoder"]),
             width=settings.head_width,
             depth=settings.head_depth,
             dropout=settings.head_dropout,
@@ -52,6 +54,12 @@ def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> di
             earlier = comes_from_earlier(settings, name)
             made[name] = parts.load_part(settings.init_from, name) if earlier else fresh[name]()
     return made
+
+
+def is_solved(settings: TrainingSettings, regime: Regime, made: dict[str, keras.Model]) -> bool:
+    """Whether the run solves its pose head in closed form: a new linear one over a frozen encoder."""
+    linear = "pose_head" in made and hasattr(made["pose_head"].get_layer("pose"), "weights_of_points")
+    return linear and "encoder" in regime.frozen and not comes_from_earlier(settings, "pose_head")
 
 
 def _encoder(settings, crop_size):
@@ -70,10 +78,20 @@ def _encoder(settings, crop_size):
 
 
 def compile_model(
-    settings: TrainingSettings, regime: Regime, made: dict[str, keras.Model], crop_size: int, labels: dict | None
+    settings: TrainingSettings,
+    regime: Regime,
+    made: dict[str, keras.Model],
+    crop_size: int,
+    labels: dict | None,
+    fused: FusedPoses | None = None,
 ) -> keras.Model:
-    """The model that the regime trains, wired out of `made` and compiled; `labels` from `run_data.load_run_labels`."""
+    """The model that the regime trains, wired out of `made` and compiled.
+
+    `labels` from `run_data.load_run_labels`, `fused` from `teacher.fused_poses`; None where the regime has none.
+    """
     statistics = labelled_crops.pose_statistics(labels) if labels else None
+    if fused is not None and not labels:
+        statistics = fused.statistics()
     if labels and not comes_from_earlier(settings, "pose_head"):
         made["pose_head"].get_layer("pose").set_statistics(*statistics)
     model = wiring.wire(regime, made, settings.latent_dropout, settings.encode_once)

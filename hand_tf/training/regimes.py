@@ -10,13 +10,18 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Regime:
-    """Which of the sub-models `encoder`, `decoder`, `pose_head` train or are frozen, and from what."""
+    """Which of the sub-models `encoder`, `decoder`, `pose_head` train or are frozen, and from what.
+
+    `unlabelled`: triplets; `labelled`: the labels of the scenario; `fused`: the poses that an earlier estimator gives
+    all crops, fused over the views of an instant. Where they are, the scenario may be left out.
+    """
 
     name: str
     trained: tuple[str, ...]
     frozen: tuple[str, ...] = ()
     unlabelled: bool = False
     labelled: bool = False
+    fused: bool = False
     needs_init: bool = False
 
     @property
@@ -41,5 +46,7 @@ REGIMES = {
             labelled=True,
             needs_init=True,
         ),
+        # Ours: the views of an instant correct each other; the student learns what they agree on. See `teacher`.
+        Regime("multi_view_teacher", trained=("encoder", "pose_head"), labelled=True, fused=True, needs_init=True),
     )
 }

@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from hand_tf.core import reading, run_folder
 from hand_tf.core.records_folder import Records
-from hand_tf.data import held_out, labelled_crops, scenarios, triplets
+from hand_tf.data import fused_labels, held_out, labelled_crops, scenarios, triplets
+from hand_tf.data.fused_labels import FusedPoses
 from hand_tf.training import multi_host
 from hand_tf.training.regimes import REGIMES
 from hand_tf.training.settings import TrainingSettings
@@ -23,7 +24,9 @@ def load_run_labels(settings: TrainingSettings, records: Records) -> tuple[Label
     if not regime.labelled:
         return None, None
     if regime.needs_init:
-        _check_earlier_labels(settings)
+        _check_earlier_labels(settings, records)
+    if not settings.scenario:
+        return None, None
     subjects = records.manifest.subjects
     held = held_out.held_out_keys(records.index, settings.validation_share)
     chosen = scenarios.choose_labels(
@@ -43,13 +46,19 @@ def load_run_labels(settings: TrainingSettings, records: Records) -> tuple[Label
     return labels, labelled_crops.load_labels(records, chosen[: settings.validation_crops])
 
 
-def _check_earlier_labels(settings):
-    """The earlier run may have used the labels of this scenario and no others, or they would not be counted."""
+def _check_earlier_labels(settings, records):
+    """The earlier run may have used the labels of this scenario and no others, or they would not be counted.
+
+    Labels of other records are another matter: those of the dome, say, for an estimator of a rig without labels.
+    """
     path = run_folder.summary_path(settings.init_from)
     if not path.is_file():
         return
-    earlier = reading.read_json_object(path, ["scenario", "flags"])
-    if earlier["scenario"] is None:
+    earlier = reading.read_json_object(path, ["scenario", "flags", "records"])
+    if earlier["scenario"] is None or earlier["flags"].get("regime") == "multi_view_teacher":
+        return
+    if earlier["records"] != records.manifest.digest:
+        print(f"{settings.init_from} learned from the labels {earlier['scenario']} of other records", flush=True)
         return
     if earlier["scenario"] != settings.scenario:
         raise ValueError(
@@ -64,8 +73,13 @@ def _check_earlier_labels(settings):
         )
 
 
-def batches(settings: TrainingSettings, records: Records, labels: Labels | None, first_epoch: int) -> tf.data.Dataset:
-    """The endless batches of the regime, from `first_epoch` on: (x, y, sample_weight)."""
+def batches(
+    settings: TrainingSettings, records: Records, labels: Labels | None, fused: FusedPoses | None, first_epoch: int
+) -> tf.data.Dataset:
+    """The endless batches of the regime, from `first_epoch` on: (x, y, sample_weight).
+
+    `labels` from `load_run_labels`, `fused` from `teacher.fused_poses`; None where the regime has none.
+    """
     regime = REGIMES[settings.regime]
     if regime.unlabelled and regime.labelled:
         return triplets.joint(
@@ -73,7 +87,7 @@ def batches(settings: TrainingSettings, records: Records, labels: Labels | None,
         )
     if regime.unlabelled:
         return unlabelled(settings, records, first_epoch)
-    return labelled(settings, records, labels, first_epoch)
+    return labelled(settings, records, labels, first_epoch, fused)
 
 
 def unlabelled(settings: TrainingSettings, records: Records, first_epoch: int) -> tf.data.Dataset:
@@ -100,8 +114,25 @@ def unlabelled(settings: TrainingSettings, records: Records, first_epoch: int) -
     )
 
 
-def labelled(settings: TrainingSettings, records: Records, labels: Labels, first_epoch: int) -> tf.data.Dataset:
-    """Batches of labelled crops; see `labelled_crops.training_batches`."""
+def labelled(
+    settings: TrainingSettings,
+    records: Records,
+    labels: Labels | None,
+    first_epoch: int,
+    fused: FusedPoses | None = None,
+) -> tf.data.Dataset:
+    """Batches of labelled crops, mixed with crops of `fused` poses if there are any; see `labelled_crops`."""
+    shared, others = _shared(settings, first_epoch), None
+    if fused is not None:
+        count = shared["batch_size"] * shared["steps"]
+        others = fused_labels.crops(
+            records,
+            scenarios.parse_subjects(settings.subjects, records.manifest.subjects),
+            fused,
+            count=count - (labelled_crops.num_labelled(count, settings.label_share) if labels else 0),
+            seed=shared["seed"],
+            first_epoch=first_epoch,
+        )
     return labelled_crops.training_batches(
         labels,
         records.manifest.crop_size,
@@ -109,7 +140,9 @@ def labelled(settings: TrainingSettings, records: Records, labels: Labels, first
         colour_strength=settings.label_colour_strength,
         scale_jitter=settings.scale_jitter,
         centre_jitter=settings.centre_jitter,
-        **_shared(settings, first_epoch),
+        others=others,
+        share=settings.label_share,
+        **shared,
     )
 
 

@@ -26,7 +26,9 @@ class TrainingSettings:
     regime: str = _run("Training regime.", choices=tuple(regimes.REGIMES))
     data_dir: str = _run("Folder of records (hand-tf build).")
     workdir: str = _run("Folder of this run.")
-    init_from: str | None = _run("Folder of the run to start from (pose_head, finetune, finetune_joint).", None)
+    init_from: str | None = _run(
+        "Folder of the run to start from (pose_head, finetune, finetune_joint, multi_view_teacher).", None
+    )
     subjects: str = _run("Subjects whose crops may be used without labels; * for all.", "S0..S8")
     scenario: str | None = _run("Labels that may be used, such as S0:10% (see hand_tf.data.scenarios).", None)
     seed: int = _run("Seed of weights, data and augmentation.", 0, low=0)
@@ -88,7 +90,7 @@ class TrainingSettings:
     head_ridge: float = _nets(
         "With linear, over a frozen encoder: the head is solved in closed form, with this ridge strength relative to"
         " the mean eigenvalue of the points.",
-        1.0,
+        0.3,
         above=0,
     )
 
@@ -123,6 +125,9 @@ class TrainingSettings:
     colour_strength: float = _data("Random gains, shared by the views of a triplet.", 0.0, low=0)
     label_in_plane_degrees: float = _data("In-plane rotations of labelled crops, +-degrees.", 0.0, low=0, high=180)
     label_colour_strength: float = _data("Random gains of labelled crops.", 0.0, low=0)
+    label_share: float = _data(
+        "multi_view_teacher: share of a batch that are labels, the others have fused poses.", 0.25, low=0, below=1
+    )
     scale_jitter: tuple[float, float] = _data(
         "Encoded crops: least and greatest side, relative to the stored crop; log-uniform between.",
         (0.6, 1.25),
@@ -145,7 +150,7 @@ class TrainingSettings:
         regime = regimes.REGIMES[self.regime]
         if regime.needs_init and not self.init_from:
             raise SettingError(f"--regime={self.regime} starts from an earlier run: expected its folder as --init_from")
-        if regime.labelled and not self.scenario:
+        if regime.labelled and not self.scenario and not regime.fused:
             raise SettingError(f"--regime={self.regime} learns from labels: expected --scenario, such as S0:10%")
         if self.scenario and not regime.labelled:
             raise SettingError(f"--regime={self.regime} learns without labels: expected no --scenario")

@@ -18,7 +18,18 @@ from hand_tf.core import records_folder, run_folder
 from hand_tf.core.setting_fields import as_texts
 from hand_tf.data import batching, labelled_crops, scenarios
 from hand_tf.nets import models
-from hand_tf.training import callbacks, checkpoints, multi_host, networks, probe, run_data, sheets, validation
+from hand_tf.training import (
+    callbacks,
+    checkpoints,
+    closed_form,
+    multi_host,
+    networks,
+    probe,
+    run_data,
+    sheets,
+    teacher,
+    validation,
+)
 from hand_tf.training.regimes import REGIMES
 from hand_tf.training.settings import MAY_CHANGE, TrainingSettings
 
@@ -52,7 +63,9 @@ def _train(settings, records):
     # The order matters: parts first from an earlier run or from scratch, then a checkpoint of this run over them.
     with strategy().scope():
         parts = networks.make_parts(settings, regime, crop_size)
-        model = networks.compile_model(settings, regime, parts, crop_size, labels)
+    fused = teacher.fused_poses(settings, records, parts) if regime.fused else None
+    with strategy().scope():
+        model = networks.compile_model(settings, regime, parts, crop_size, labels, fused)
     # Before a checkpoint is restored: one of the probe's references is the encoder before training.
     probing = [_probe(settings, records, parts["encoder"])] if leads and settings.probe_crops else []
     with strategy().scope():  # restoring makes the optimizer's variables
@@ -61,17 +74,36 @@ def _train(settings, records):
     history = callbacks.History(folder, first_epoch) if leads else None
     if not leads or not validation.should_stop(history.rows, settings.early_stopping):
         _say_what_runs(settings, labels, held_out, first_epoch)
-        model.fit(
-            run_data.batches(settings, records, labels, first_epoch),
-            initial_epoch=first_epoch,
-            epochs=settings.epochs,
-            steps_per_epoch=settings.steps_per_epoch,
-            callbacks=_callbacks(settings, records, parts, labels, held_out, history, probing) if leads else [],
-            shuffle=False,
-            verbose=0,
-        )
+        watching = _callbacks(settings, records, parts, labels, fused, held_out, history, probing) if leads else []
+        batches = run_data.batches(settings, records, labels, fused, first_epoch)
+        if networks.is_solved(settings, regime, parts):
+            _solve(settings, parts, model, batches, watching)
+        else:
+            model.fit(
+                batches,
+                initial_epoch=first_epoch,
+                epochs=settings.epochs,
+                steps_per_epoch=settings.steps_per_epoch,
+                callbacks=watching,
+                shuffle=False,
+                verbose=0,
+            )
     if leads:
         _finish(settings, records, parts, model, labels, held_out, history.rows)
+
+
+def _solve(settings, parts, model, batches, watching):
+    """In place of `fit`: solves the pose head over one epoch of batches; the callbacks see that epoch."""
+    watching = keras.callbacks.CallbackList(watching, model=model, epochs=1, steps=settings.steps_per_epoch)
+    watching.on_train_begin()
+    watching.on_epoch_begin(0)
+    print(
+        f"the pose head is solved in closed form, from {settings.steps_per_epoch * settings.batch_size} augmented crops"
+    )
+    steps = settings.steps_per_epoch
+    closed_form.solve(parts["encoder"], parts["pose_head"], batches.take(steps), settings.head_ridge)
+    watching.on_epoch_end(0, model.evaluate(batches, steps=steps, verbose=0, return_dict=True))
+    watching.on_train_end()
 
 
 def _say_what_runs(settings, labels, held_out, first_epoch):
@@ -132,7 +164,7 @@ def _finish(settings, records, parts, model, labels, held_out, rows):
 # --- callbacks ------------------------------------------------------------------------------------------------------
 
 
-def _callbacks(settings, records, parts, labels, held_out, history, probing):
+def _callbacks(settings, records, parts, labels, fused, held_out, history, probing):
     folder, validating = pathlib.Path(settings.workdir), []
     if held_out:
         validating.append(validation.Validation(parts, probe.with_images(held_out, whole_only=False)))
@@ -148,7 +180,7 @@ def _callbacks(settings, records, parts, labels, held_out, history, probing):
         *validating,
         history,
         *keeping,
-        _pictures(settings, records, parts, labels),
+        _pictures(settings, records, parts, labels, fused),
         checkpoints.Checkpoint(folder / "checkpoints", settings.checkpoint_every),
     ]
 
@@ -172,7 +204,7 @@ def _probe(settings, records, encoder):
     return callbacks.Probe(encoder, *sets, settings.probe_every, references)
 
 
-def _pictures(settings, records, parts, labels):
+def _pictures(settings, records, parts, labels, fused):
     """The callback that draws sheets of novel views and of poses, always of the same batch."""
     regime, draw = REGIMES[settings.regime], {}
 
@@ -183,7 +215,7 @@ def _pictures(settings, records, parts, labels):
         triplets = first_batch(lambda: run_data.unlabelled(settings, records, 0))
         draw["novel_views"] = lambda: sheets.novel_view_sheet(parts, triplets())
     if regime.labelled:
-        crops = first_batch(lambda: run_data.labelled(settings, records, labels, 0))
+        crops = first_batch(lambda: run_data.labelled(settings, records, labels, 0, fused))
         estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
         draw["poses"] = lambda: sheets.pose_sheet(estimator, crops())
     return callbacks.Pictures(pathlib.Path(settings.workdir), draw, settings.pictures_every)

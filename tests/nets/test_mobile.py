@@ -16,7 +16,7 @@ SHORT = ((1, 16, 1, 1, 3), (4, 24, 2, 2, 3), (6, 40, 1, 2, 5))
 
 def _wired(size, width=64, stem="imagenet"):
     image = keras.Input((size, size, 3), name="image")
-    return keras.Model(image, mobile.backbone(image, width=width, stem=stem))
+    return keras.Model(image, mobile.backbone(image, width=width, stem=stem)[-1])
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+"""The teacher of `multi_view_teacher`: an earlier estimator, made better by all cameras of an instant.
+
+    1. the estimator of `init_from` predicts every crop of the subjects, in its own view
+    2. the poses of an instant are turned into the world and fused over its views (`core.fusion`)
+    3. a student, started from that estimator, learns the fused poses, turned back into each view, beside the labels
+
+Step 2 reads no label: depth, which one camera has to guess, is seen by another one from the side. The fused poses are
+kept in the run's folder, so a run that continues has the same teacher.
+
+    WORKDIR/fused_poses.npz    keys [n], world [n, 21, 3] mm, spread [n, 21] mm
+"""
+
+import pathlib
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from hand_tf.core import atomic, fusion
+from hand_tf.core.records_folder import Records
+from hand_tf.data import batching, held_out, labelled_crops, scenarios
+from hand_tf.data.fused_labels import FusedPoses
+from hand_tf.nets import models
+from hand_tf.training.settings import TrainingSettings
+
+FILE = "fused_poses.npz"
+
+
+def fused_poses(settings: TrainingSettings, records: Records, parts: dict[str, keras.Model]) -> FusedPoses:
+    """The fused poses of all instants that the run may use; from the run's folder if they are there.
+
+    Args:
+        parts: `encoder` and `pose_head` of the teacher.
+
+    Raises ValueError if there is no instant with two views, or if the teacher's poses are not finite.
+    """
+    path = pathlib.Path(settings.workdir) / FILE
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as found:
+            return _weighted(found["keys"], found["world"], found["spread"])
+    subjects = scenarios.parse_subjects(settings.subjects, records.manifest.subjects)
+    held = held_out.held_out_keys(records.index, settings.validation_share)
+    rows = [row for row in records.index if row["subject"] in subjects and row["key"] not in held]
+    rows = [row for row in rows if len(row["cameras"]) > 1]
+    if not rows:
+        raise ValueError(f"{records.folder}: no instant of {settings.subjects} has two views to fuse")
+    keys, poses, rotations = predict_all(
+        parts, records, [(row["key"], name) for row in rows for name in row["cameras"]]
+    )
+    if not np.isfinite(poses).all():
+        raise ValueError(f"{settings.init_from}: predicts poses that are not finite; its training has diverged")
+    names, instants = np.unique(keys, return_inverse=True)
+    world, spread = fusion.fuse_instants(fusion.to_world(poses, rotations), instants, rotations=rotations)
+    with atomic.replacing(path, "wb") as file:
+        np.savez(file, keys=names, world=world.astype("float32"), spread=spread.astype("float32"))
+    print(
+        f"teacher: {len(keys)} poses of {len(names)} instants fused; a view is"
+        f" {np.median(spread):.0f} mm from the fused joints (median)",
+        flush=True,
+    )
+    return _weighted(names, world, spread)
+
+
+def _weighted(keys: np.ndarray, world: np.ndarray, spread: np.ndarray) -> FusedPoses:
+    """Fused poses that count the less the more their views disagree: 1 / (1 + (spread / median)^2), of mean 1."""
+    # Choice: each joint against its own median, or finger tips, which are harder, would hardly count.
+    relative = spread / np.maximum(np.median(spread, axis=0), 1e-3)
+    weights = 1 / (1 + relative**2)
+    return FusedPoses(keys, world, weights / weights.mean())
+
+
+def predict_all(
+    parts: dict[str, keras.Model], records: Records, chosen: list[tuple[str, str]], batch_size: int = 256
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keys [n] str, poses [n, 21, 3] mm and rotations [n, 3, 3] of the crops `chosen` (record key, camera)."""
+    estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
+    columns = {"key": [], "pose": [], "rotation": []}
+    bar = tqdm(total=len(chosen), desc="teacher", unit="crop", disable=None)
+    with bar, batching.damage_named(records):
+        for batch in labelled_crops.evaluation(records, chosen, batch_size=batch_size).as_numpy_iterator():
+            batch["pose"] = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
+            for name, column in columns.items():
+                column.append(batch[name])
+            bar.update(len(batch["key"]))
+    keys, poses, rotations = (np.concatenate(columns[name]) for name in ("key", "pose", "rotation"))
+    return keys.astype(str), poses, rotations
