@@ -23,6 +23,7 @@ def encoder(image_size: int, **asked) -> keras.Model:
         "num_points": DEFAULTS.num_points,
         "appearance_size": DEFAULTS.appearance_size,
         "stem": DEFAULTS.stem,
+        "points": DEFAULTS.points,
         "normalize_points": DEFAULTS.normalize_points,
     }
     return models.encoder(image_size, **(settings | asked))
@@ -42,7 +43,8 @@ def decoder(image_size: int, **asked) -> keras.Model:
     return models.decoder(image_size, **(settings | asked))
 
 
-def pose_head(num_points: int, **asked) -> keras.Model:
+def pose_head(num_points: int, image_size: int = 64, **asked) -> keras.Model:
     """`models.pose_head` with the default settings and the arguments `asked`."""
-    settings = {"width": DEFAULTS.head_width, "depth": DEFAULTS.head_depth, "dropout": DEFAULTS.head_dropout}
-    return models.pose_head(num_points, **(settings | asked))
+    settings = {"kind": DEFAULTS.head, "width": DEFAULTS.head_width}
+    settings |= {"depth": DEFAULTS.head_depth, "dropout": DEFAULTS.head_dropout}
+    return models.pose_head(num_points, image_size, **(settings | asked))

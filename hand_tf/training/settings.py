@@ -68,7 +68,7 @@ class TrainingSettings:
     appearance_size: int = _nets("A, size of the appearance.", 128, low=1)
     points: str = _nets(
         "How the encoder finds the points: fully connected, or as the mean places of heat maps.",
-        "heatmaps",
+        "dense",
         choices=("dense", "heatmaps"),
     )
     normalize_points: bool = _nets("With dense: give the points of every image the same overall scale.", True)

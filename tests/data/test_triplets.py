@@ -90,7 +90,7 @@ def truth(records):
 def unlabelled(opened, subjects=None, seed=0, **options):
     """Triplets, without augmentation unless asked for."""
     options = NOT_AUGMENTED | {"batch_size": BATCH, "steps": STEPS, "seed": seed, "same_view_share": 0.0} | options
-    weighted = {"foreground_weight": 6.0, "foreground_threshold": 0.04}
+    weighted = {"foreground_weight": 6.0, "foreground_threshold": 0.04, "centre_sigma": 0.0, "equal_weights": False}
     options = weighted | {"min_time_gap": 1.0, "shuffle_rotation": False} | options
     return triplets.unlabelled(opened, subjects or opened.manifest.subjects, **options)
 
@@ -126,7 +126,7 @@ def test_shapes_and_types(three_epochs, opened):
     assert len(three_epochs) == 3 * STEPS
     images = (BATCH, opened.manifest.crop_size, opened.manifest.crop_size, 3)
     for x, y, w in three_epochs:
-        assert x.keys() == {"source", "reference", "rotation", "background"}
+        assert x.keys() == {"source", "reference", "rotation", "placement", "background"}
         assert y.keys() == w.keys() == {"image", "features", "mask"}
         for image in (x["source"], x["reference"], x["background"], y["image"], y["features"]):
             assert image.shape == images and image.dtype == np.uint8
@@ -174,6 +174,42 @@ def test_the_share_of_plain_auto_encoding_can_be_set(opened, truth):
         same.append(source == target)
         assert np.allclose(triplet["rotation"], np.eye(3), atol=1e-5) == same[-1]
     assert 0.25 <= np.mean(same) <= 0.55
+
+
+def test_the_share_of_plain_auto_encoding_moves_from_the_first_epoch_to_the_last(opened, truth):
+    options = {"same_view_share": 1.0, "last_same_view_share": 0.0, "epochs": 3, "batch_size": 32, "steps": 2}
+    batches = take(unlabelled(opened, **options), 8)
+    same = [truth.view(t["source"]) == truth.view(t["target"]) for t in samples(batches)]
+    shares = np.reshape(same, (4, 64)).mean(1)
+    assert shares[0] == 1 and 0.3 < shares[1] < 0.7 and shares[2] == shares[3] == 0
+
+
+def test_partners_are_each_others_reference(opened, truth):
+    for x, _, _ in take(unlabelled(opened, partners=True), 3 * STEPS):
+        assert x.keys() == {"source", "rotation", "placement", "background"}
+        views = [truth.view(image) for image in x["source"]]
+        for one, other in zip(views[::2], views[1::2], strict=True):
+            assert one.group == other.group and abs(one.frame - other.frame) >= 1.0 * FPS
+    with pytest.raises(ValueError, match="batch_size 7"):
+        unlabelled(opened, partners=True, batch_size=7)
+
+
+def test_held_out_records_are_in_no_triplet(opened, index, truth):
+    held = {row["key"] for row in index if row["frame"] % 3 == 0}
+    batches = take(unlabelled(opened, held_out=held, min_time_gap=0.4), 6)
+    shown = {truth.view(t[name]).key for t in samples(batches) for name in ("source", "target", "reference")}
+    assert shown and not shown & held
+
+
+def test_weights_fall_off_from_the_centre_and_have_equal_means(opened):
+    for x, y, w in take(unlabelled(opened, centre_sigma=0.25, equal_weights=True), STEPS):
+        difference = np.abs(y["image"].astype(float) - x["background"]).max(-1) / 255
+        size = difference.shape[1]
+        away = (np.arange(size) - (size - 1) / 2) / (0.25 * size)
+        near = np.exp(-0.5 * (away[:, None] ** 2 + away**2))
+        expected = np.where(difference > 0.04, 6.0, 1.0) * near
+        np.testing.assert_allclose(w["image"], expected / expected.mean((1, 2), keepdims=True), rtol=1e-4)
+        np.testing.assert_allclose(w["mask"], np.tile(near / near.mean(), (BATCH, 1, 1)), rtol=1e-4)
 
 
 def test_the_control_gives_every_triplet_the_rotation_of_another(opened, three_epochs, truth):
@@ -317,10 +353,11 @@ def test_labelled_crops_come_equally_often_with_their_own_pose(labels, opened, t
     for epoch in (batches[:6], batches[6:]):
         views = []
         for x, y, w in epoch:
-            assert x.keys() == {"source"} and y.keys() == w.keys() == {"pose"}
-            for image, pose, weight in zip(x["source"], y["pose"], w["pose"], strict=True):
+            assert x.keys() == {"source"} and y.keys() == w.keys() == {"pose", "joints_2d"}
+            for image, pose, places, weight in zip(x["source"], y["pose"], y["joints_2d"], w["pose"], strict=True):
                 views.append(truth.view(image))
                 np.testing.assert_allclose(pose, truth.pose(views[-1]), atol=1e-2)
+                np.testing.assert_allclose(places, truth.pixels(views[-1]), atol=1e-2)
                 np.testing.assert_array_equal(weight, truth.records[views[-1].key]["joint_validity"])
         assert set(collections.Counter(views).values()) == {2} and len(set(views)) == 12
         assert set(collections.Counter(views[:12]).values()) == {1}  # one whole pass before the next
@@ -345,8 +382,8 @@ def test_joint_batches_hold_as_many_labels_as_triplets(opened, labels, truth, st
     few = {name: value[:3] for name, value in labels.items()}  # far fewer than a batch: they repeat
     stream = triplets.joint(unlabelled(opened), labelled(few, opened, batch_size=BATCH, steps=STEPS))
     x, y, w = next(stream.as_numpy_iterator())
-    assert x.keys() == {"source", "reference", "rotation", "background", "labelled"}
-    assert y.keys() == w.keys() == {"image", "features", "mask", "pose"}
+    assert x.keys() == {"source", "reference", "rotation", "placement", "background", "labelled"}
+    assert y.keys() == w.keys() == {"image", "features", "mask", "pose", "joints_2d"}
     assert {len(value) for value in tf.nest.flatten((x, y, w))} == {BATCH}
     counts = collections.Counter(truth.view(image) for image in x["labelled"])
     assert sorted(counts.values()) == [2, 3, 3]
