@@ -12,6 +12,7 @@ LOSS_WEIGHTS = {
     "mask_weight": DEFAULTS.mask_weight,
     "feature_weight": DEFAULTS.feature_weight,
     "pose_weight": DEFAULTS.pose_weight,
+    "joints_2d_weight": DEFAULTS.joints_2d_weight,
 }
 
 

@@ -215,6 +215,7 @@ def test_rotate_triplet_recrops_the_source_alone_and_rotation_follows(triplets):
     turned = augmentation.rotate_triplet(batch, SEED, 40.0, (0.7, 1.2), 0.05)
     # rotation' = turn_target rotation turn_source^T, and only the source's camera has moved off its axis and scale.
     plain = augmentation.rotate_triplet(batch, SEED, 40.0)
+    np.testing.assert_allclose(plain["placement"], [[0, 0, 1]] * COUNT, atol=1e-5)
     for name in ("target", "reference", "background"):
         np.testing.assert_array_equal(turned[name], plain[name])
     target_turn = measured_turns(batch["target"], turned["target"])
@@ -225,6 +226,16 @@ def test_rotate_triplet_recrops_the_source_alone_and_rotation_follows(triplets):
     np.testing.assert_array_equal(turned["source"], as_label["source"])
     seen = np.einsum("bkc,bdc->bkd", source["pose"], source_turn)
     np.testing.assert_allclose(seen, as_label["pose"], atol=1.5)  # mm; blobs give the target's angle
+
+
+def test_placement_takes_what_the_new_crop_shows_back_to_the_old_one(triplets):
+    """Places in shares of the side: s (p' - c), turned back, is p, up to the little that perspective changes."""
+    batch, source, _ = triplets
+    after = augmentation.recrop(tensors(source), SEED, 0.0, (0.7, 1.2), 0.08)
+    placement = augmentation.rotate_triplet(batch, SEED, 0.0, (0.7, 1.2), 0.08)["placement"].numpy()
+    before, now = ((np.asarray(part["joints_2d"]) - (SIZE - 1) / 2) / SIZE for part in (source, after))
+    np.testing.assert_allclose((now - placement[:, None, :2]) * placement[:, None, 2:], before, atol=0.02)
+    assert np.abs(now - before).max() > 0.1 and np.ptp(placement, axis=0).min() > 0.05
 
 
 def test_rotate_triplet_turns_the_background_with_the_target(triplets):

@@ -119,14 +119,16 @@ def test_a_step_of_joint_training_moves_every_weight(encoder, images):
     }
     model = wiring.wire(regime, parts, latent_dropout=0.0)
     weights = default_networks.LOSS_WEIGHTS | {"mask_weight": 0.0}
-    chosen, weights = wiring.compiled_losses(regime, pose_std=np.ones((21, 3)), **weights)
+    chosen, weights = wiring.compiled_losses(regime, pose_std=np.ones((21, 3)), crop_size=SIZE, **weights)
     model.compile(keras.optimizers.SGD(1.0), chosen, weights, jit_compile=keras.backend.backend() == "jax")
     before = [_array(variable) for variable in encoder.trainable_variables]
     random = np.random.default_rng(1)
     x = {name: images for name in ("source", "reference", "background", "labelled")}
     x["rotation"] = np.tile(np.eye(3, dtype="float32"), (3, 1, 1))
+    x["placement"] = np.tile(np.float32([0, 0, 1]), (3, 1))
     y = {"image": images[::-1].copy(), "pose": random.normal(size=(3, 21, 3)).astype("float32")}
-    w = {"image": np.ones((3, SIZE, SIZE), "float32"), "pose": np.ones((3, 21), "float32")}
+    y["joints_2d"] = random.uniform(0, SIZE, (3, 21, 2)).astype("float32")
+    w = {"image": np.ones((3, SIZE, SIZE), "float32")} | dict.fromkeys(("pose", "joints_2d"), np.ones((3, 21), "float32"))
     logs = model.train_on_batch(x, y, w, return_dict=True)
     assert np.isfinite(list(logs.values())).all()
     for value, variable in zip(before, encoder.trainable_variables, strict=True):
