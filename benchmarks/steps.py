@@ -36,7 +36,7 @@ SIZES = {
 
 
 # Of both sides: the weights of the losses, and the standard deviation of the labels, mm.
-LOSS_WEIGHTS = {"image": 1.0, "mask": 1.0, "features": 1.0, "pose": 1.0}
+LOSS_WEIGHTS = {"image": 1.0, "mask": 1.0, "features": 1.0, "pose": 1.0, "joints_2d": 1.0}
 POSE_STD = np.ones((skeleton.NUM_JOINTS, 3), "float32")
 
 
@@ -78,6 +78,7 @@ def _parts(regime, sizes):
             backbone=settings.encoder,
             width=settings.encoder_width,
             stem=settings.stem,
+            points=settings.points,
             normalize_points=settings.normalize_points,
             **latent,
         )
@@ -95,20 +96,28 @@ def _parts(regime, sizes):
     if "pose_head" in regime.parts:
         # No dropout: the two sides would draw different units, and their losses could not be compared.
         parts["pose_head"] = models.pose_head(
-            settings.num_points, width=settings.head_width, depth=settings.head_depth, dropout=0.0
+            settings.num_points,
+            sizes.image,
+            kind=settings.head,
+            width=settings.head_width,
+            depth=settings.head_depth,
+            dropout=0.0,
         )
     return parts
 
 
 def random_batch(sizes: Sizes, seed: int = 0) -> dict[str, np.ndarray]:
-    """A batch of smooth random pictures: source, reference, background, target, labelled, rotation, pose."""
+    """A batch of smooth random pictures (source, reference, background, target, labelled) and what goes with them."""
     rng = np.random.default_rng(seed)
     names = ("source", "reference", "background", "target", "labelled")
     coarse = rng.integers(0, 256, (len(names), sizes.batch, 8, 8, 3)).astype("uint8")
     pictures = np.kron(coarse, np.ones((1, 1, sizes.image // 8, sizes.image // 8, 1), "uint8"))
     rotation = np.stack([np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(sizes.batch)])
     pose = rng.normal(size=(sizes.batch, skeleton.NUM_JOINTS, 3))
-    numbers = {"rotation": rotation.astype("float32"), "pose": pose.astype("float32")}
+    places = rng.uniform(0, sizes.image, (sizes.batch, skeleton.NUM_JOINTS, 2))
+    numbers = {"rotation": rotation, "pose": pose, "joints_2d": places}
+    numbers = {name: value.astype("float32") for name, value in numbers.items()}
+    numbers["placement"] = np.tile(np.float32([0, 0, 1]), (sizes.batch, 1))
     return dict(zip(names, pictures, strict=True)) | numbers
 
 
@@ -117,13 +126,15 @@ def ours(regime: Regime, sizes: Sizes, **compile_settings: Any) -> Ours:
     parts, named = _parts(regime, sizes), random_batch(sizes)
     with_features = regime.unlabelled and sizes.settings.perceptual_weights != "none"
     features = resnet.feature_model(sizes.image, "random") if with_features else None
-    model = wiring.wire(regime, parts, sizes.settings.latent_dropout)
+    model = wiring.wire(regime, parts, sizes.settings.latent_dropout, sizes.settings.encode_once)
     losses, weights = wiring.compiled_losses(
         regime,
         pixel_weight=LOSS_WEIGHTS["image"],
         mask_weight=LOSS_WEIGHTS["mask"],
         feature_weight=LOSS_WEIGHTS["features"],
         pose_weight=LOSS_WEIGHTS["pose"],
+        joints_2d_weight=LOSS_WEIGHTS["joints_2d"],
+        crop_size=sizes.image,
         feature_model=features,
         pose_std=POSE_STD,
     )
@@ -131,8 +142,9 @@ def ours(regime: Regime, sizes: Sizes, **compile_settings: Any) -> Ours:
     model.compile(keras.optimizers.Adam(1e-3), losses, weights, weighted_metrics=shown, **compile_settings)
     ones = np.ones((sizes.batch, sizes.image, sizes.image), "float32")
     joints = np.ones((sizes.batch, skeleton.NUM_JOINTS), "float32")
-    y = {"image": named["target"], "features": named["target"], "pose": named["pose"], "mask": _mask(named)[..., None]}
-    weight = {"image": ones, "features": ones[:, 0, 0], "mask": ones, "pose": joints}
+    y = dict.fromkeys(("image", "features"), named["target"]) | {"mask": _mask(named)[..., None]}
+    y |= {name: named[name] for name in ("pose", "joints_2d")}
+    weight = {"image": ones, "features": ones[:, 0, 0], "mask": ones, "pose": joints, "joints_2d": joints}
     x = {name: named[name] for name in model.input}
     batch = (x, {name: y[name] for name in model.output}, {name: weight[name] for name in model.output})
     return Ours(model, parts | ({"features": features} if features else {}), batch)
@@ -158,6 +170,7 @@ def peer(
         features=features,
         weights=LOSS_WEIGHTS,
         std=POSE_STD,
+        encode_once=sizes.settings.encode_once,
         precision=precision,
     )
     named = random_batch(sizes)
@@ -178,21 +191,24 @@ def _peer_part(name, sizes):
         shape = {"width": settings.decoder_width, "convolutions": settings.decoder_convolutions}
         return torch_peer.Decoder(sizes.image, **shape, **latent)
     if name == "pose_head":
+        if settings.head == "linear":
+            return torch_peer.LinearHead(settings.num_points, sizes.image)
         shape = {"width": settings.head_width, "depth": settings.head_depth}
-        return torch_peer.PoseHead(settings.num_points, **shape, dropout=0.0)
+        return torch_peer.PoseHead(settings.num_points, sizes.image, **shape, dropout=0.0)
     return torch_peer.Features()
 
 
 def part_flops(mine: Ours) -> dict[str, int]:
-    """Multiplications and additions of the convolutions and fully connected layers, for one sample, by part."""
-    return {
-        name: sum(
-            2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
-            for layer in part.layers
-            if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
-        )
-        for name, part in mine.parts.items()
-    }
+    """Multiplications and additions of the layers that multiply by weights, for one sample, by part."""
+    return {name: sum(map(_flops, part.layers)) for name, part in mine.parts.items()}
+
+
+def _flops(layer):
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+        return 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
+    if hasattr(layer, "weights_of_points"):  # the same for x, y and z
+        return 2 * int(np.prod(layer.weights_of_points.shape)) * 3
+    return 0
 
 
 def peer_flops(step: "torch_peer.Step", batch: dict[str, "torch.Tensor"]) -> dict[str, int]:
@@ -211,15 +227,19 @@ def peer_flops(step: "torch_peer.Step", batch: dict[str, "torch.Tensor"]) -> dic
     return found
 
 
-def step_flops(regime: Regime, part_flops: dict[str, int]) -> int:
+def step_flops(regime: Regime, part_flops: dict[str, int], encode_once: bool) -> int:
     """Multiplications and additions of one sample in one step, from those of a forward pass by part.
+
+    With `encode_once` a triplet encodes one picture, otherwise its source and its reference.
 
     A backward pass costs as much as two forward passes. Through the frozen feature network it costs one, since its
     weights have no gradient.
     """
     total = 0
     if regime.unlabelled:
-        total += 3 * (2 * part_flops["encoder"] + part_flops["decoder"]) + 3 * part_flops.get("features", 0)
+        total += 3 * ((1 if encode_once else 2) * part_flops["encoder"] + part_flops["decoder"]) + 3 * part_flops.get(
+            "features", 0
+        )
     if regime.labelled:
         total += (1 if regime.frozen else 3) * part_flops["encoder"] + 3 * part_flops["pose_head"]
     return total

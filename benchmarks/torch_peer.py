@@ -2,7 +2,7 @@
 
     Encoder     image [B, 3, H, W] uint8        -> points [B, N, 3], appearance [B, A]
     Decoder     points, appearance, background  -> image [B, 3, H, W] in 0..1, mask [B, 1, H, W]
-    PoseHead    points [B, N, 3]                -> pose [B, 21, 3] mm
+    LinearHead  points [B, N, 3]                -> pose [B, 21, 3] mm, joints_2d [B, 21, 2] px; PoseHead, the MLP, too
     Step        one step of a regime: forward, losses, backward, Adam
 
 Written as is usual in PyTorch: channels first, run eagerly. Modules have the names of the Keras layers, by which
@@ -151,27 +151,56 @@ class Decoder(nn.Module):
         return mask * torch.sigmoid(self.foreground(x).float()) + (1 - mask) * _unit(background), mask
 
 
-class PoseHead(nn.Module):
-    """`hand_tf.nets.models.pose_head`."""
+class Weights(nn.Module):
+    """The weights [21, N] of a layer of `LinearHead`."""
 
-    def __init__(self, num_points: int, *, width: int, depth: int, dropout: float):
+    def __init__(self, num_points: int):
         super().__init__()
-        before, self.depth, self.dropout = 3 * num_points, depth, dropout
+        self.weights_of_points = nn.Parameter(torch.zeros(JOINTS, num_points))
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.weights_of_points @ points
+
+
+class LinearHead(nn.Module):
+    """`hand_tf.nets.models.pose_head`, `linear`, over points without places in the crop."""
+
+    def __init__(self, num_points: int, size: int, extent: float = 2.0, unit: float = 100.0):
+        super().__init__()
+        self.size, self.extent, self.unit = size, extent, unit
+        self.pose, self.joints_2d = Weights(num_points), Weights(num_points)
+        self.pose.register_buffer("mean", torch.zeros(JOINTS, 3))
+
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        points = points.float()
+        pose, places = self.unit * self.pose(points), self.joints_2d(points)[..., :2]
+        return pose - pose[:, :1], places * (self.size / (2 * self.extent)) + (self.size - 1) / 2
+
+
+class PoseHead(nn.Module):
+    """`hand_tf.nets.models.pose_head`, `mlp`."""
+
+    def __init__(self, num_points: int, size: int, *, width: int, depth: int, dropout: float):
+        super().__init__()
+        before, self.size, self.depth, self.dropout = 3 * num_points, size, depth, dropout
         self.points_bn = nn.BatchNorm1d(before)
         for i in range(depth):
             self.add_module(f"hidden{i}", nn.Linear(before, width, bias=False))
             self.add_module(f"bn{i}", nn.BatchNorm1d(width))
             before = width
-        self.standardised = nn.Linear(before, 3 * JOINTS)
-        self.register_buffer("mean", torch.zeros(JOINTS, 3))
-        self.register_buffer("std", torch.ones(JOINTS, 3))
+        self.standardised, self.places = nn.Linear(before, 3 * JOINTS), nn.Linear(before, 2 * JOINTS)
+        self.pose = nn.Module()
+        self.pose.register_buffer("mean", torch.zeros(JOINTS, 3))
+        self.pose.register_buffer("std", torch.ones(JOINTS, 3))
 
-    def forward(self, points: Tensor) -> Tensor:
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         x = self.points_bn(points.flatten(1))
         for i in range(self.depth):
             x = functional.relu(getattr(self, f"bn{i}")(getattr(self, f"hidden{i}")(x)))
             x = functional.dropout(x, self.dropout, self.training)
-        return self.standardised(x).float().unflatten(1, (JOINTS, 3)) * self.std + self.mean
+        pose = self.standardised(x).float().unflatten(1, (JOINTS, 3)) * self.pose.std + self.pose.mean
+        places = self.places(x).float().unflatten(1, (JOINTS, 2))
+        return pose, places * (self.size / 4) + (self.size - 1) / 2
 
 
 class Features(nn.Module):
@@ -196,8 +225,9 @@ class Step(nn.Module):
         parts: encoder, and decoder or pose_head or both, by name.
         frozen_encoder: only the pose head is trained.
         features: the network of the feature loss, or None.
-        weights: weights of the losses, by name: image, mask, features and pose.
+        weights: weights of the losses, by name: image, mask, features, pose and joints_2d.
         std: standard deviation of the labels, [21, 3] mm.
+        encode_once: the source of a sample is the reference of its partner in the batch.
         precision: dtype of autocast, or None.
     """
 
@@ -209,11 +239,12 @@ class Step(nn.Module):
         features: nn.Module | None,
         weights: dict[str, float],
         std: np.ndarray,
+        encode_once: bool,
         precision: torch.dtype | None = None,
     ):
         super().__init__()
         self.parts, self.features, self.frozen_encoder = nn.ModuleDict(parts), features, frozen_encoder
-        self.weights, self.precision = weights, precision
+        self.weights, self.encode_once, self.precision = weights, encode_once, precision
         self.register_buffer("inverse", 1 / torch.as_tensor(std))
         if frozen_encoder:
             self.parts["encoder"].requires_grad_(False)
@@ -230,7 +261,11 @@ class Step(nn.Module):
     def novel_view(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The target view, (image, mask), from the points of the source and the appearance of the reference."""
         encode = self.parts["encoder"]
-        points, appearance = encode(batch["source"])[0], encode(batch["reference"])[1]
+        points, appearance = encode(batch["source"])
+        if self.encode_once:
+            appearance = appearance.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+        else:
+            appearance = encode(batch["reference"])[1]
         rotated = points.float() @ batch["rotation"].transpose(1, 2)
         return self.parts["decoder"](rotated, appearance, batch["background"])
 
@@ -249,9 +284,11 @@ class Step(nn.Module):
                 pairs = zip(wanted, self.features(image), strict=True)
                 total = total + self.weights["features"] * sum((a - b).abs().mean() for a, b in pairs) / len(wanted)
         if "pose_head" in self.parts:
-            pose = self.parts["pose_head"](self.points(batch))
-            square = ((batch["pose"] - pose) * self.inverse).square().mean(-1) * batch["pose_weight"]
-            total = total + self.weights["pose"] * square.sum() / batch["pose_weight"].sum()
+            pose, places = self.parts["pose_head"](self.points(batch))
+            unit = 6.0 / batch["labelled"].shape[-1]
+            for name, found, scale in (("pose", pose, self.inverse), ("joints_2d", places, unit)):
+                square = ((batch[name] - found) * scale).square().mean(-1) * batch["pose_weight"]
+                total = total + self.weights[name] * square.sum() / batch["pose_weight"].sum()
         return total
 
     def points(self, batch: dict[str, Tensor]) -> Tensor:
@@ -273,14 +310,15 @@ class Step(nn.Module):
 
 @torch.no_grad()
 def forward_flops(module: nn.Module, *inputs: Tensor) -> int:
-    """Multiplications and additions of the convolutions and fully connected layers for one sample."""
+    """Multiplications and additions of the layers that multiply by weights, for one sample."""
     total = 0
 
     def add(layer, _, output):
         nonlocal total
-        total += 2 * layer.weight.numel() * (output[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1)
+        repeated = {nn.Conv2d: output[0, 0].numel(), nn.Linear: 1, Weights: 3}[type(layer)]
+        total += 2 * next(layer.parameters()).numel() * repeated
 
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear | Weights)]
     handles = [layer.register_forward_hook(add) for layer in layers]
     module(*inputs)
     for handle in handles:
@@ -299,8 +337,8 @@ def _tensors(layer, module):
     elif "gamma" in values:
         yield from ((module.weight, values["gamma"]), (module.bias, values["beta"]))
         yield from ((module.running_mean, values["moving_mean"]), (module.running_var, values["moving_variance"]))
-    elif "std" in values:
-        yield from ((module.mean, values["mean"]), (module.std, values["std"]))
+    else:
+        yield from ((getattr(module, name), value) for name, value in values.items())
 
 
 def copy_weights(model: "keras.Model", module: nn.Module) -> None:
@@ -309,7 +347,7 @@ def copy_weights(model: "keras.Model", module: nn.Module) -> None:
     Raises ValueError if the module lacks a layer, or if the numbers of weights differ.
     """
     modules, copied = dict(module.named_modules()), 0
-    modules |= {name.removeprefix("trunk."): each for name, each in modules.items()} | {"pose": module}
+    modules |= {name.removeprefix("trunk."): each for name, each in modules.items()}
     for layer in model.layers:
         if not layer.weights:
             continue

@@ -95,7 +95,12 @@ def _answer(pipe, name, regime, sizes, threads, precision):
         step = lambda: float(mine.model.train_on_batch(*batch, return_dict=True)["loss"])  # noqa: E731
     else:
         step = _peer_step(regime, sizes, mine, name, threads, precision)
-    pipe.send(([step() for _ in range(CHECKED_STEPS)], steps.step_flops(regime, steps.part_flops(mine))))
+    pipe.send(
+        (
+            [step() for _ in range(CHECKED_STEPS)],
+            steps.step_flops(regime, steps.part_flops(mine), sizes.settings.encode_once),
+        )
+    )
     while True:  # until the process is killed
         count = pipe.recv()
         step()  # refills the caches, which the other side has used

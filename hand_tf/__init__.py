@@ -39,7 +39,10 @@ _MODULES = {name: "hand_tf.nets.metrics" for name in __all__} | {"load_estimator
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # Keras then loads our .keras files, whichever of the two is imported first.
-keras_registration.import_with_keras("hand_tf.nets.layers", "hand_tf.nets.metrics", "hand_tf.training.losses")
+keras_registration.import_with_keras(
+    *(f"hand_tf.nets.{name}" for name in ("layers", "point_layers", "pose_layers", "metrics")),
+    "hand_tf.training.losses",
+)
 
 
 def __getattr__(name: str) -> typing.Any:

@@ -42,6 +42,7 @@ def test_a_step_of_all_parts_learns_from_finite_losses():
     assert np.isfinite(losses).all() and losses[1] < losses[0]
     flops = steps.part_flops(mine)
     assert all(count > 0 for count in flops.values())
-    pretrained = steps.step_flops(regimes.REGIMES["pretrain"], flops)
-    supervised = steps.step_flops(regimes.REGIMES["supervised"], flops)
-    assert steps.step_flops(regime, flops) == pretrained + supervised
+    for once in (True, False):
+        pretrained = steps.step_flops(regimes.REGIMES["pretrain"], flops, once)
+        supervised = steps.step_flops(regimes.REGIMES["supervised"], flops, once)
+        assert steps.step_flops(regime, flops, once) == pretrained + supervised

@@ -20,7 +20,8 @@ ORDER = {
 }
 # Model mathematics knows no backend; `kernels` holds the one shortcut, `parts` reads files.
 BACKEND_FREE = [*(ROOT / "hand_tf" / "nets").glob("*.py"), *(ROOT / "hand_tf" / "training").glob("*.py")]
-BACKEND_FREE = [path for path in BACKEND_FREE if path.stem in ("layers", "resnet", "mobile", "models", "metrics")]
+_MATHEMATICS = ("layers", "point_layers", "pose_layers", "resnet", "mobile", "models", "metrics")
+BACKEND_FREE = [path for path in BACKEND_FREE if path.stem in _MATHEMATICS]
 BACKEND_FREE += [ROOT / "hand_tf" / "training" / f"{name}.py" for name in ("losses", "regimes", "wiring")]
 FRAMEWORKS = {"tensorflow", "keras", "jax", "torch", "matplotlib"}
 

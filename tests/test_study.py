@@ -121,6 +121,7 @@ def test_a_grid_is_a_list_of_runs_in_order(text, runs):
         ("S0 = supervised, pose_head; pretrain", "--grid cell 'S0 = pose_head': --regime=pose_head needs a pre-train"),
         ("pretrain; S0 = pose_head; pretrain_aug; S0 = pose_head", "two of its runs would have the folder"),
         ("common", "--grid cell 'common': --regime is missing"),
+        ("pretrain; S0 = multi_view_teacher", "--regime=multi_view_teacher needs a pose_head of its scenario before"),
     ],
 )
 def test_a_wrong_grid_is_refused_with_one_line(text, message, tmp_path, calls, run, capsys):
@@ -225,6 +226,16 @@ def test_a_joint_finetuning_starts_where_a_finetuning_does(tmp_path, calls, run)
     assert [settings.get("init_from") for settings in trainings(calls)] == [None, pretrained, pretrained, head]
     assert folders(calls, "train")[1] == "finetune_joint-S0_64-seed0"
     assert [settings["regime"] for settings in trainings(calls)][1] == "finetune_joint"
+
+
+def test_a_student_starts_from_the_head_of_its_scenario_and_what_follows_from_the_student(tmp_path, calls, run):
+    text = "paper/pretrain; pretrain; S0:8 = pose_head, multi_view_teacher, finetune; S0:9 = pose_head, finetune"
+    assert run(tmp_path, text) == 0
+    names = folders(calls, "train")
+    assert names[:2] == ["paper_pretrain-seed0", "pretrain-seed0"]
+    starts = [pathlib.Path(settings.get("init_from") or "").name for settings in trainings(calls)]
+    assert starts == ["", "", names[1], names[2], names[3], names[1], names[5]]
+    assert names[3] == "multi_view_teacher-S0_8-seed0"
 
 
 def test_the_regime_decides_where_a_run_starts_and_not_the_name_of_its_flagfile(tmp_path, calls, run):

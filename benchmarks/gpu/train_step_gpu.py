@@ -124,7 +124,7 @@ def measure(regime: regimes.Regime, sizes: steps.Sizes, precision: str, settings
             start = time.perf_counter()
             run(settings.steps)
             seconds[name].append((time.perf_counter() - start) / settings.steps)
-    return seconds, steps.step_flops(regime, steps.part_flops(mine))
+    return seconds, steps.step_flops(regime, steps.part_flops(mine), sizes.settings.encode_once)
 
 
 def _row(regime, sizes, precision, seconds, flops, limit):

@@ -1,7 +1,8 @@
 """Flagfiles: flags in a file, one per line; `#` starts a comment line.
 
-`--flagfile=NAME` reads one. NAME is a path, or the bare name of a flagfile that comes with the package, such as
-`pretrain_aug`. A flagfile may include others; they are looked up beside it first. Later flags override earlier ones.
+`--flagfile=NAME` reads one. NAME is a path, or the name of a flagfile that comes with the package, such as
+`pretrain_aug` or `paper/pretrain_aug`. A flagfile may include others; they are looked up beside it first. Later flags
+override earlier ones.
 """
 
 import pathlib
@@ -44,10 +45,24 @@ def find_flagfile(name: str, base: pathlib.Path | None = None) -> pathlib.Path:
     """The path of the flagfile called `name`; see the module's docstring. Raises SettingError if there is none."""
     given = pathlib.Path(name).expanduser()
     near = [base / given] if base else []
-    bare = given.name == name
-    shipped = [folder / f"{name.removesuffix('.flags')}.flags" for folder in SHIPPED if bare]
+    shipped = [folder / f"{name.removesuffix('.flags')}.flags" for folder in SHIPPED if _is_name(given)]
     for path in (*near, given, *shipped):
         if path.is_file():
             return path.resolve()
-    known = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.flags") if "." not in path.stem})
-    raise SettingError(f"--flagfile={name}: no such file, and none of those that come with hand_tf: {', '.join(known)}")
+    known = {name_of(path) for folder in SHIPPED for path in folder.rglob("*.flags") if "." not in path.stem}
+    raise SettingError(
+        f"--flagfile={name}: no such file, and none of those that come with hand_tf: {', '.join(sorted(known))}"
+    )
+
+
+def _is_name(given):
+    """Whether it may be the name of a shipped flagfile: not a path that leads elsewhere."""
+    return not given.is_absolute() and not {"..", "."} & set(str(given).split("/"))
+
+
+def name_of(path: pathlib.Path) -> str:
+    """The name of the flagfile at `path`: for a shipped one with its folder, `paper/pretrain`, otherwise its stem."""
+    for folder in SHIPPED:
+        if path.is_relative_to(folder.resolve()):
+            return path.relative_to(folder.resolve()).with_suffix("").as_posix()
+    return path.stem

@@ -102,7 +102,7 @@ def rotate_triplet(
     """In-plane rotations of a batch of triplets, and other boxes for its sources.
 
     Source, target and reference rotate independently; `placement` [batch, 3] says what became of the source's crop, see
-    `layers.PlacePoints`; the background rotates with the target; `rotation` becomes
+    `point_layers.PlacePoints`; the background rotates with the target; `rotation` becomes
     Q_target rotation Q_source^T. Scale and centre vary as for `recrop`, but of the source only: so the points learn to
     be those of the crop that was meant, whatever box it was cut by.
 
@@ -131,7 +131,7 @@ def rotate_triplet(
 
 
 def _placement(batch, camera_rotation, new_intrinsics):
-    """Where the old crop's centre lies in the new crop, and the new side over the old one; see `layers.PlacePoints`."""
+    """Where the old crop's centre lies in the new crop, and the new side over the old one: a placement."""
     size, axis = tf.cast(tf.shape(batch["source"])[1], tf.float32), camera_rotation[:, :, 2:]
     centre = (new_intrinsics @ axis)[..., 0]
     centre = centre[:, :2] / centre[:, 2:]

@@ -12,7 +12,7 @@ import keras
 from keras import layers as kl
 
 from hand_tf.core import skeleton
-from hand_tf.nets import layers, mobile, resnet
+from hand_tf.nets import layers, mobile, point_layers, pose_layers, resnet
 
 BACKBONES = ("resnet18", "mobile")
 POINTS, HEADS = ("dense", "heatmaps"), ("mlp", "linear")
@@ -38,8 +38,9 @@ def encoder(
         num_points, appearance_size: N and A.
         stem: `imagenet`, or `small`, half the down-sampling, for small crops.
         points: `dense`, fully connected to the last map, or `heatmaps`, the mean places of heat maps in the crop; see
-            `layers.HeatmapPoints`.
-        normalize_points: give the dense points of every image the same overall scale; see `layers.NormalizePoints`.
+            `point_layers.HeatmapPoints`.
+        normalize_points: give the dense points of every image the same overall scale; see
+            `point_layers.NormalizePoints`.
 
     Raises:
         ValueError: an image_size, backbone or stem that cannot be.
@@ -69,7 +70,7 @@ def _dense_points(last_map, num_points, normalize_points):
     # Choice: flattened, not averaged: the points depend on where in the crop a finger is.
     flat = kl.Flatten(name="flatten")(last_map)
     points = kl.Reshape((num_points, 3), name="points_3d")(kl.Dense(3 * num_points, name="points_dense")(flat))
-    return layers.NormalizePoints(name="normalize_points")(points) if normalize_points else points
+    return point_layers.NormalizePoints(name="normalize_points")(points) if normalize_points else points
 
 
 def _heatmap_points(maps, num_points, channels):
@@ -79,7 +80,7 @@ def _heatmap_points(maps, num_points, channels):
         each = kl.Conv2D(channels, 1, name=f"lateral{level}")(each)
         x = each if x is None else kl.Add(name=f"merge{level}")([each, kl.UpSampling2D(name=f"larger{level}")(x)])
     x = _conv_block(x, channels, "pyramid")
-    return layers.HeatmapPoints(name="heatmap_points")(kl.Conv2D(2 * num_points, 1, name="heatmaps")(x))
+    return point_layers.HeatmapPoints(name="heatmap_points")(kl.Conv2D(2 * num_points, 1, name="heatmaps")(x))
 
 
 def places_points(encoder_model: keras.Model) -> bool:
@@ -104,7 +105,7 @@ def _dense_map(points, size, channels, hidden):
 def _first_map(points, appearance, size, width, points_to_map, hidden):
     """The decoder's first map [batch, size, size, channels], of rotated points and appearance."""
     if points_to_map == "splat":
-        x = layers.SplatPoints(size, name="splat")(points)
+        x = point_layers.SplatPoints(size, name="splat")(points)
     else:
         x = _dense_map(points, size, 4 * width, hidden)
     # As in Rhodin et al., the appearance is the same everywhere on the first map.
@@ -131,7 +132,7 @@ def decoder(
         width: channels of the last stage; every stage before has twice as many, up to four times.
         num_points, appearance_size: N and A.
         points_to_map: `dense`, fully connected to a map of image_size / 8 (Rhodin: 16 px to 128 px in three stages);
-            `splat`, drawn where they are on a map of image_size / 4, see `layers.SplatPoints`.
+            `splat`, drawn where they are on a map of image_size / 4, see `point_layers.SplatPoints`.
             # Choice: with `splat` a rotated point is a moved dot; the decoder need not learn that.
         hidden: with `dense`, units of a layer before the map, 0 for none.
         convolutions: 3x3 convolutions per stage.
@@ -174,7 +175,8 @@ def pose_head(
     Args:
         num_points: N.
         image_size: side of the crop, px.
-        kind: `mlp`, fully connected (Paper: Sec. 2.3; sizes of Rhodin et al.), or `linear`, see `layers.LinearPose`.
+        kind: `mlp`, fully connected (Paper: Sec. 2.3; sizes of Rhodin et al.), or `linear`, see
+            `pose_layers.LinearPose`.
         width, depth, dropout: of `mlp`: units of a hidden layer, number of hidden layers, and the dropout after each.
         places: whether the points are places in the crop, see `places_points`: `linear` then brings them to one size.
 
@@ -186,10 +188,12 @@ def pose_head(
     if kind == "linear":
         shape = points
         if places:  # The size of a hand in the crop depends on the box; its pose does not.
-            shape = layers.NormalizePoints(name="normalize_points")(layers.CentrePoints(name="centre_points")(points))
+            shape = point_layers.NormalizePoints(name="normalize_points")(
+                point_layers.CentrePoints(name="centre_points")(points)
+            )
         outputs = {
-            "pose": layers.LinearPose(name="pose")(shape),
-            "joints_2d": layers.JointsInCrop(image_size, name="joints_2d")(points),
+            "pose": pose_layers.LinearPose(name="pose")(shape),
+            "joints_2d": pose_layers.JointsInCrop(image_size, name="joints_2d")(points),
         }
         return keras.Model(points, outputs, name="pose_head")
     x = kl.Flatten(name="flatten")(points)
@@ -203,7 +207,7 @@ def pose_head(
     places = kl.Dense(2 * skeleton.NUM_JOINTS, dtype="float32", name="places")(x)
     places = kl.Reshape((skeleton.NUM_JOINTS, 2), dtype="float32", name="places_2d")(places)
     outputs = {
-        "pose": layers.UnstandardizePose(dtype="float32", name="pose")(pose),
+        "pose": pose_layers.UnstandardizePose(dtype="float32", name="pose")(pose),
         "joints_2d": kl.Rescaling(image_size / 4, (image_size - 1) / 2, dtype="float32", name="joints_2d")(places),
     }
     return keras.Model(points, outputs, name="pose_head")
@@ -222,12 +226,12 @@ def _novel_view_outputs(encoder_model, decoder_model, inputs, latent_dropout):
     if "reference" in inputs:
         appearance = encoder_model(inputs["reference"])["appearance"]
     else:
-        appearance = layers.SwapPartners(name="swap_partners")(encoded["appearance"])
+        appearance = point_layers.SwapPartners(name="swap_partners")(encoded["appearance"])
     if places_points(encoder_model):
-        points = layers.PlacePoints(name="place_points")([points, inputs["placement"]])
+        points = point_layers.PlacePoints(name="place_points")([points, inputs["placement"]])
     if latent_dropout:
-        points = layers.DropPoints(latent_dropout, name="latent_dropout")(points)
-    rotated = layers.RotatePoints(name="rotate")([points, inputs["rotation"]])  # Paper: Eq. 1
+        points = point_layers.DropPoints(latent_dropout, name="latent_dropout")(points)
+    rotated = point_layers.RotatePoints(name="rotate")([points, inputs["rotation"]])  # Paper: Eq. 1
     decoded = decoder_model({"points": rotated, "appearance": appearance, "background": inputs["background"]})
     # The same picture under a second name, because each loss belongs to a name.
     return decoded | {"features": kl.Identity(dtype="float32", name="features")(decoded["image"])}
@@ -238,7 +242,7 @@ def novel_view(
 ) -> keras.Model:
     """source, reference, background, rotation, placement -> image, features (the image again, for its loss), and mask.
 
-    `placement`, see `layers.PlacePoints`, only counts for points that are places in the crop.
+    `placement`, see `point_layers.PlacePoints`, only counts for points that are places in the crop.
 
     With `encode_once` there is no reference: the source of a sample is also the reference of its partner in the batch
     (samples 0 and 1, 2 and 3, ...), so that every picture is encoded once for two roles, as Rhodin et al. do.

@@ -17,8 +17,9 @@ import tensorflow as tf
 from hand_tf.serving import litert
 
 # Layers that compute in float32 under every training policy, too. Points have no scale of their own, and rounding their
-# mean square to 8 bits would change it by a percent; normalising an image takes a few microseconds.
-FLOAT_LAYERS = re.compile(r"/normalize(_points)?(_\d+)?/")
+# mean square to 8 bits would change it by a percent; a joint of the linear head is a sum of points that nearly cancel.
+# All of them together take a few microseconds.
+FLOAT_LAYERS = re.compile(r"/(normalize(_points)?|centre_points|pose|joints_2d)(_\d+)?/")
 
 
 def convert(saved_model: str | os.PathLike) -> bytes:
@@ -45,9 +46,11 @@ def quantize(saved_model: str | os.PathLike, float_model: bytes, images: np.ndar
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = dataset
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-    names = [tensor["name"] for tensor in litert.interpreter(float_model).get_tensor_details()]
+    model = litert.interpreter(float_model)
+    results = {tensor["name"] for tensor in model.get_output_details()}  # what the last layer computes has this name
+    names = [tensor["name"] for tensor in model.get_tensor_details()]
     options = tf.lite.experimental.QuantizationDebugOptions(
-        denylisted_nodes=[name for name in names if FLOAT_LAYERS.search(name)]
+        denylisted_nodes=[name for name in names if FLOAT_LAYERS.search(name) or name in results]
     )
     with warnings.catch_warnings():
         # The debugger is TensorFlow's only way to leave single operations in float. It uses a deprecated interpreter.

@@ -10,6 +10,8 @@ path. Its regime decides where a run starts:
     frozen encoder (pose_head)      from the last pre-training before it
     needs a start (finetune, ...)   from the pose_head run of its scenario since the last pre-training, if there is
                                     one (a new head would first damage the encoder), otherwise from the pre-training
+    fused poses (multi_view_teacher)   from that pose_head run, which must be there; what follows in its scenario
+                                    starts from the student
     all others                      from scratch
 """
 
@@ -67,6 +69,10 @@ def plan(
             regime = _regime(arguments)
             if regime.needs_init:
                 start = pretrained if regime.frozen else heads.get(scenario, pretrained)
+                if regime.fused and scenario not in heads:
+                    raise SettingError(
+                        f"--regime={regime.name} needs a pose_head of its scenario before it in the grid"
+                    )
                 if not start:
                     raise SettingError(f"--regime={regime.name} needs a pre-training before it in the grid")
                 arguments.append(f"--init_from={start}")
@@ -78,7 +84,7 @@ def plan(
             raise SettingError(f"--grid: two of its runs would have the folder {settings.workdir}")
         if not regime.labelled:
             pretrained, heads = settings.workdir, {}
-        elif regime.frozen:
+        elif regime.frozen or regime.fused:
             heads[scenario] = settings.workdir
         runs.append(PlannedRun(settings, tuple(arguments)))
     return runs
@@ -89,7 +95,7 @@ def _arguments(flagfile, scenario, data_dir, output, sizes, seed):
     path = flagfiles.find_flagfile(flagfile)
     overriding = [flagfiles.find_flagfile(size) for size in sizes]
     overriding += [own for own in (size.with_suffix(f".{path.stem}.flags") for size in overriding) if own.is_file()]
-    names = [path.stem, f"seed{seed}"]
+    names = [flagfiles.name_of(path).replace("/", "_"), f"seed{seed}"]
     if scenario:
         names.insert(1, scenario.replace(":", "_").replace("%", "pct"))
     arguments = [f"--flagfile={each}" for each in (path, *overriding)]

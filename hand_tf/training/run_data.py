@@ -27,14 +27,14 @@ def load_run_labels(settings: TrainingSettings, records: Records) -> tuple[Label
         _check_earlier_labels(settings, records)
     if not settings.scenario:
         return None, None
-    subjects = records.manifest.subjects
-    held = held_out.held_out_keys(records.index, settings.validation_share)
-    chosen = scenarios.choose_labels(
-        settings.scenario, [row for row in records.index if row["key"] not in held], subjects
-    )
+    chosen = choose_labels(settings, records)
+    if settings.label_views == "all":
+        keys = {key for key, _ in chosen}
+        chosen = [(row["key"], name) for row in records.index if row["key"] in keys for name in row["cameras"]]
     labels = labelled_crops.load_labels(records, chosen)
     if not settings.validation_share:
         return labels, None
+    subjects, held = records.manifest.subjects, held_out.held_out_keys(records.index, settings.validation_share)
     names = settings.scenario.partition(":")[0]
     try:
         chosen = scenarios.choose_labels(f"{names}:all", [row for row in records.index if row["key"] in held], subjects)
@@ -44,6 +44,13 @@ def load_run_labels(settings: TrainingSettings, records: Records) -> tuple[Label
             " take a larger share, or 0 for no validation"
         ) from error
     return labels, labelled_crops.load_labels(records, chosen[: settings.validation_crops])
+
+
+def choose_labels(settings: TrainingSettings, records: Records) -> list[tuple[str, str]]:
+    """The labels of the scenario as (record key, camera), none of them in the held-out stretches."""
+    held = held_out.held_out_keys(records.index, settings.validation_share)
+    rows = [row for row in records.index if row["key"] not in held]
+    return scenarios.choose_labels(settings.scenario, rows, records.manifest.subjects)
 
 
 def _check_earlier_labels(settings, records):
@@ -122,14 +129,16 @@ def labelled(
     fused: FusedPoses | None = None,
 ) -> tf.data.Dataset:
     """Batches of labelled crops, mixed with crops of `fused` poses if there are any; see `labelled_crops`."""
-    shared, others = _shared(settings, first_epoch), None
+    shared, others, share = _shared(settings, first_epoch), None, 1.0
     if fused is not None:
+        share = _label_share(settings, records, labels, fused)
+    if share < 1:
         count = shared["batch_size"] * shared["steps"]
         others = fused_labels.crops(
             records,
             scenarios.parse_subjects(settings.subjects, records.manifest.subjects),
             fused,
-            count=count - (labelled_crops.num_labelled(count, settings.label_share) if labels else 0),
+            count=count - labelled_crops.num_labelled(count, share),
             seed=shared["seed"],
             first_epoch=first_epoch,
         )
@@ -141,9 +150,18 @@ def labelled(
         scale_jitter=settings.scale_jitter,
         centre_jitter=settings.centre_jitter,
         others=others,
-        share=settings.label_share,
+        share=share,
         **shared,
     )
+
+
+def _label_share(settings, records, labels, fused):
+    """The share of labels in a batch: that of the crops, so that all are seen alike, but not below the setting."""
+    if labels is None:
+        return 0.0
+    fused_keys = set(fused.keys)
+    crops = sum(len(row["cameras"]) for row in records.index if row["key"] in fused_keys)
+    return min(max(settings.label_share, len(labels["pose"]) / crops), 1.0)
 
 
 def _shared(settings, first_epoch):

@@ -31,6 +31,12 @@ class TrainingSettings:
     )
     subjects: str = _run("Subjects whose crops may be used without labels; * for all.", "S0..S8")
     scenario: str | None = _run("Labels that may be used, such as S0:10% (see hand_tf.data.scenarios).", None)
+    label_views: str = _run(
+        "What a label of the scenario gives: its crop, or the crops of all views of its instant, because a 3D label"
+        " belongs to the instant.",
+        "one",
+        choices=("one", "all"),
+    )
     seed: int = _run("Seed of weights, data and augmentation.", 0, low=0)
 
     batch_size: int = _length("Triplets per step, and as many labelled crops.", 32, low=2)
@@ -126,7 +132,11 @@ class TrainingSettings:
     label_in_plane_degrees: float = _data("In-plane rotations of labelled crops, +-degrees.", 0.0, low=0, high=180)
     label_colour_strength: float = _data("Random gains of labelled crops.", 0.0, low=0)
     label_share: float = _data(
-        "multi_view_teacher: share of a batch that are labels, the others have fused poses.", 0.25, low=0, below=1
+        "multi_view_teacher: least share of a batch that are labels, the others have fused poses. Where a larger share"
+        " of the crops has a label, it is that share.",
+        0.25,
+        low=0,
+        below=1,
     )
     scale_jitter: tuple[float, float] = _data(
         "Encoded crops: least and greatest side, relative to the stored crop; log-uniform between.",

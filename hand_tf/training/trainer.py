@@ -52,7 +52,13 @@ def _train(settings, records):
     leads = settings.process_id == 0  # of several processes, one writes
     if regime.needs_init and not networks.comes_from_earlier(settings, "encoder"):
         raise ValueError(f"--init_from={settings.init_from}: no encoder.keras there; has that run finished?")
+    if regime.fused and not networks.comes_from_earlier(settings, "pose_head"):
+        raise ValueError(
+            f"--init_from={settings.init_from}: no pose_head.keras there, and --regime={regime.name} starts from an"
+            " estimator of poses"
+        )
     labels, held_out = run_data.load_run_labels(settings, records)
+    num_labels = len(run_data.choose_labels(settings, records)) if labels else 0
     claim = run_folder.claim_run_folder if leads else run_folder.look_at_run_folder
     if claim(folder, settings, records.manifest.digest, MAY_CHANGE):
         print(f"{folder}: this run has finished; nothing to do")
@@ -73,7 +79,7 @@ def _train(settings, records):
 
     history = callbacks.History(folder, first_epoch) if leads else None
     if not leads or not validation.should_stop(history.rows, settings.early_stopping):
-        _say_what_runs(settings, labels, held_out, first_epoch)
+        _say_what_runs(settings, labels, num_labels, held_out, first_epoch)
         watching = _callbacks(settings, records, parts, labels, fused, held_out, history, probing) if leads else []
         batches = run_data.batches(settings, records, labels, fused, first_epoch)
         if networks.is_solved(settings, regime, parts):
@@ -89,7 +95,7 @@ def _train(settings, records):
                 verbose=0,
             )
     if leads:
-        _finish(settings, records, parts, model, labels, held_out, history.rows)
+        _finish(settings, records, parts, model, num_labels, held_out, history.rows)
 
 
 def _solve(settings, parts, model, batches, watching):
@@ -106,9 +112,11 @@ def _solve(settings, parts, model, batches, watching):
     watching.on_train_end()
 
 
-def _say_what_runs(settings, labels, held_out, first_epoch):
+def _say_what_runs(settings, labels, num_labels, held_out, first_epoch):
     devices = ", ".join(keras.distribution.list_devices())
-    learns = f"{len(labels['pose'])} labels" if labels else "no labels"
+    learns = f"{num_labels} labels" if labels else "no labels"
+    if labels and settings.label_views == "all":
+        learns += f" that give {len(labels['pose'])} crops of all views"
     if labels:
         learns += f", {len(held_out['pose'])} more to validate" if held_out else ", no validation (--validation_share)"
     epochs = f"epochs {first_epoch + 1} to {settings.epochs} of {settings.steps_per_epoch} steps"
@@ -129,7 +137,7 @@ def strategy():
     return tf.distribute.MirroredStrategy()
 
 
-def _finish(settings, records, parts, model, labels, held_out, rows):
+def _finish(settings, records, parts, model, num_labels, held_out, rows):
     """Saves the networks of the epoch that is kept, and the summary of the run."""
     folder, regime = pathlib.Path(settings.workdir), REGIMES[settings.regime]
     num_epochs = int(rows[-1]["epoch"]) if rows else settings.epochs  # somebody may have removed history.csv
@@ -142,7 +150,7 @@ def _finish(settings, records, parts, model, labels, held_out, rows):
     summary = {
         "regime": regime.name,
         "scenario": settings.scenario,
-        "labels": len(labels["pose"]) if labels else 0,
+        "labels": num_labels,
         "validation_labels": len(held_out["pose"]) if held_out else 0,
         "init_from": settings.init_from,
         "steps": num_epochs * settings.steps_per_epoch,

@@ -150,6 +150,7 @@ def test_shipped_flagfiles_are_found_by_name_from_anywhere(tmp_path, monkeypatch
     found = command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug", *folders])
     assert (found.regime, found.in_plane_degrees, found.warmup_steps) == ("pretrain", 180.0, 500)
     assert command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug.flags", *folders]) == found
+    assert command_line.parse(TrainingSettings, ["--flagfile=paper/pretrain_aug", *folders]).same_view_share == 0
     (tmp_path / "pretrain_aug").write_text("--regime=pretrain\n--seed=7\n")  # a file of that name comes first
     assert command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug", *folders]).seed == 7
 
@@ -168,6 +169,24 @@ def test_every_shipped_flagfile_is_one_of_a_regime_or_of_sizes(path):
         assert "learns from labels" in str(error)
         found = command_line.parse(TrainingSettings, [*arguments, "--scenario=S0"])
     assert sizes or found.regime == path.stem or found.regime == "pretrain"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "flags" / "paper").glob("*.flags")), ids=lambda path: path.stem)
+def test_the_papers_flagfiles_have_nothing_of_ours(path):
+    arguments = ["--data_dir=a", "--workdir=b", "--init_from=c"]
+    if path.stem == "common":
+        arguments.append("--regime=pretrain")
+    elif not path.stem.startswith("pretrain"):
+        arguments.append("--scenario=S0")
+    ours = {"same_view_share": 0.0, "points_to_map": "dense", "normalize_points": False, "composite": False}
+    ours |= {"mask_weight": 0.0, "foreground_weight": 1.0, "centre_sigma": 0.0, "equal_weights": False}
+    ours |= {"jitter_unlabelled": False, "colour_strength": 0.0, "head": "mlp", "joints_2d_weight": 0.0}
+    ours |= {"encode_once": False, "points": "dense", "latent_dropout": 0.0, "label_views": "one"}
+    for size in ("", "demo", "evidence", "smoke"):
+        after = [f"--flagfile={size}"] if size else []
+        found = command_line.parse(TrainingSettings, [f"--flagfile=paper/{path.stem}", *after, *arguments])
+        assert {name: getattr(found, name) for name in ours} == ours | {"mask_weight": found.mask_weight}
+        assert not found.mask_weight or not found.composite  # without a mask its weight counts for nothing
 
 
 def test_every_regime_has_a_flagfile():

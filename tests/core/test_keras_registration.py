@@ -11,20 +11,16 @@ import keras
 import pytest
 
 from hand_tf.core import keras_registration
-from hand_tf.nets import layers
+from hand_tf.nets import layers, point_layers, pose_layers
 
 # The names of the layers stand in the .keras files of all versions: none may change.
 LAYERS = {
-    "RotatePoints",
-    "NormalizePoints",
-    "SplatPoints",
-    "CompositeBackground",
-    "NormalizeImage",
-    "BatchNorm",
-    "UnstandardizePose",
+    *("RotatePoints", "NormalizePoints", "CentrePoints", "PlacePoints", "DropPoints", "HeatmapPoints", "SplatPoints"),
+    *("SwapPartners", "LinearPose", "JointsInCrop", "UnstandardizePose"),
+    *("CompositeBackground", "NormalizeImage", "BatchNorm"),
 }
 # These stand in the files of compiled models.
-LOSSES_AND_METRICS = {"PixelL1", "MaskBCE", "FeatureL1", "PoseMSE", "MPJPE", "NMPJPE"}
+LOSSES_AND_METRICS = {"PixelL1", "MaskBCE", "FeatureL1", "PoseMSE", "JointsMSE", "MPJPE", "NMPJPE"}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +32,9 @@ def part(tmp_path_factory):
         for name in source.namelist():
             content = source.read(name)
             if name == "config.json":
-                assert b'"hand_tf.nets.layers"' in content
-                content = content.replace(b'"hand_tf.nets.layers"', b'"hand_tf.layers"')
+                assert b'"hand_tf.nets.layers"' in content and b'"hand_tf.nets.point_layers"' in content
+                for module in (b"layers", b"point_layers"):
+                    content = content.replace(b'"hand_tf.nets.%s"' % module, b'"hand_tf.layers"')
             target.writestr(name, content)
     return folder / "old.keras"
 
@@ -104,7 +101,8 @@ assert "keras" not in sys.modules
 assert importlib.util.find_spec("no_such_module") is None
 import keras
 assert type(keras.__loader__).__name__ == type(keras.__spec__.loader).__name__ == "SourceFileLoader"
-assert "hand_tf.nets.layers" in sys.modules and inspect.getsource(keras)
+assert {"hand_tf.nets.layers", "hand_tf.nets.point_layers", "hand_tf.nets.pose_layers"} <= set(sys.modules)
+assert inspect.getsource(keras)
 layer = keras.saving.get_registered_object("hand_tf>RotatePoints")
 importlib.reload(keras)
 assert keras.saving.get_registered_object("hand_tf>RotatePoints") is layer
@@ -128,7 +126,10 @@ def test_registered_names_do_not_change(name):
 
 def test_every_layer_of_ours_has_a_pinned_name():
     ours = {
-        name for name, each in vars(layers).items() if isinstance(each, type) and each.__module__ == layers.__name__
+        name
+        for module in (layers, point_layers, pose_layers)
+        for name, each in vars(module).items()
+        if isinstance(each, type) and each.__module__ == module.__name__
     }
     assert ours == LAYERS
 

@@ -221,8 +221,7 @@ def test_rotate_triplet_recrops_the_source_alone_and_rotation_follows(triplets):
     target_turn = measured_turns(batch["target"], turned["target"])
     rotation = turned["rotation"].numpy()
     source_turn = np.einsum("bij,bjk,bkl->bil", rotation.transpose(0, 2, 1), target_turn, batch["rotation"].numpy())
-    labels = {"source": batch["source"], "intrinsics": batch["intrinsics"], "pose": tf.constant(source["pose"])}
-    as_label = augmentation.recrop(labels, SEED, 40.0, (0.7, 1.2), 0.05)
+    as_label = augmentation.recrop(tensors(source), SEED, 40.0, (0.7, 1.2), 0.05)
     np.testing.assert_array_equal(turned["source"], as_label["source"])
     seen = np.einsum("bkc,bdc->bkd", source["pose"], source_turn)
     np.testing.assert_allclose(seen, as_label["pose"], atol=1.5)  # mm; blobs give the target's angle

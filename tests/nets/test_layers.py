@@ -1,4 +1,4 @@
-"""Layers: geometric identities, and that they survive a file and a precision policy."""
+"""Layers on pictures, and that layers of all kinds survive a file and a precision policy."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras import ops
 from scipy.spatial.transform import Rotation
 
 from hand_tf.core.skeleton import NUM_JOINTS
-from hand_tf.nets import layers
+from hand_tf.nets import layers, point_layers, pose_layers
 
 
 @pytest.fixture
@@ -17,30 +17,6 @@ def generator():
 
 def rotations(generator, batch):
     return Rotation.random(batch, rng=generator).as_matrix().astype("float32")
-
-
-def test_rotate_points_follows_scipy(generator):
-    points = generator.normal(size=(4, 9, 3)).astype("float32")
-    turns = Rotation.random(4, rng=generator)
-    rotated = ops.convert_to_numpy(layers.RotatePoints()([points, turns.as_matrix().astype("float32")]))
-    for sample, turn, expected in zip(rotated, turns, points, strict=True):
-        np.testing.assert_allclose(sample, turn.apply(expected), atol=1e-5)
-
-
-def test_rotate_points_is_a_group_action(generator):
-    rotate = layers.RotatePoints()
-    points = generator.normal(size=(4, 9, 3)).astype("float32")
-    first, second = rotations(generator, 4), rotations(generator, 4)
-    one_by_one = rotate([rotate([points, first]), second])
-    np.testing.assert_allclose(one_by_one, rotate([points, second @ first]), atol=1e-5)
-    back = rotate([rotate([points, first]), first.swapaxes(1, 2)])
-    np.testing.assert_allclose(back, points, atol=1e-5)
-
-
-def test_rotate_points_keeps_lengths_and_angles(generator):
-    points = generator.normal(size=(4, 9, 3)).astype("float32")
-    rotated = ops.convert_to_numpy(layers.RotatePoints()([points, rotations(generator, 4)]))
-    np.testing.assert_allclose(rotated @ rotated.swapaxes(1, 2), points @ points.swapaxes(1, 2), atol=1e-4)
 
 
 def test_composite_background_at_both_ends_and_between(generator):
@@ -71,7 +47,7 @@ def test_normalize_image_declares_the_type_it_returns(policy):
 def test_rotation_and_millimetres_stay_in_float32_under_half_precision(generator):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        rotate, unstandardise = layers.RotatePoints(), layers.UnstandardizePose()
+        rotate, unstandardise = point_layers.RotatePoints(), pose_layers.UnstandardizePose()
     finally:
         keras.config.set_dtype_policy("float32")
     points = ops.cast(generator.normal(size=(1, 5, 3)), "bfloat16")
@@ -166,53 +142,12 @@ def test_two_replicas_normalise_by_what_both_of_them_see(generator, strategy):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_splatted_points_are_gaussians_where_the_points_are(generator):
-    points = generator.uniform(-2, 2, (2, 3, 3)).astype("float32")
-    maps = ops.convert_to_numpy(layers.SplatPoints(8, extent=2.0, sigma=1.5)(points))
-    x, y = (points[..., axis] * 2 + 3.5 for axis in range(2))  # cells
-    for sample, row, column, point in np.ndindex(2, 8, 8, 3):
-        squared = (column - x[sample, point]) ** 2 + (row - y[sample, point]) ** 2
-        dot = np.exp(-squared / (2 * 1.5**2))
-        assert maps[sample, row, column, point] == pytest.approx(dot, abs=1e-5)
-        assert maps[sample, row, column, 3 + point] == pytest.approx(dot * points[sample, point, 2], abs=1e-5)
-
-
-def test_unstandardize_pose_inverts_standardisation(generator):
-    labels = generator.normal(size=(50, NUM_JOINTS, 3)).astype("float32") * 40
-    labels[:, 0] = 0
-    mean, std = labels.mean(0), labels.std(0)
-    layer = layers.UnstandardizePose()
-    layer.set_statistics(mean, std)
-    standardised = np.divide(labels - mean, std, out=np.zeros_like(labels), where=std > 0)
-    np.testing.assert_allclose(layer(standardised.reshape(50, -1)), labels, atol=1e-3)
-    # Whatever the head says, the root stays where it is.
-    np.testing.assert_array_equal(layer(np.full((1, 63), 7.0))[:, 0], np.zeros((1, 3)))
-    assert layer.trainable_weights == []
-
-
-def test_unstandardize_pose_refuses_bad_statistics():
-    layer = layers.UnstandardizePose()
-    good = np.ones((NUM_JOINTS, 3))
-    for mean, std, message in (
-        (np.zeros(63), good, "mean: expected finite"),
-        (good, np.full((NUM_JOINTS, 3), np.nan), "std: expected finite"),
-        (good, -good, "std: expected values >= 0"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            layer.set_statistics(mean, std)
-    with pytest.raises(ValueError, match=r"expected \[batch, 63\]"):
-        layers.UnstandardizePose()(np.zeros((1, 60)))
-
-
 @pytest.mark.parametrize(
     "layer",
     [
-        layers.RotatePoints(name="a"),
         layers.CompositeBackground(name="b"),
         layers.NormalizeImage(scale_only=True, name="c"),
-        layers.SplatPoints(8, extent=1.5, sigma=0.7, name="s"),
         layers.BatchNorm(momentum=0.8, name="d"),
-        layers.UnstandardizePose(name="e"),
     ],
     ids=lambda layer: type(layer).__name__,
 )
@@ -230,8 +165,8 @@ def test_a_model_of_all_layers_survives_its_file(generator, tmp_path):
     }
     x = layers.BatchNorm()(layers.NormalizeImage()(inputs["source"]))
     points = keras.layers.Reshape((21, 3))(keras.layers.Dense(63)(keras.layers.Flatten()(x)))
-    points = layers.RotatePoints()([points, inputs["rotation"]])
-    unstandardise = layers.UnstandardizePose(name="millimetres")
+    points = point_layers.RotatePoints()([points, inputs["rotation"]])
+    unstandardise = pose_layers.UnstandardizePose(name="millimetres")
     pose = unstandardise(keras.layers.Flatten()(points))
     alpha = keras.layers.Conv2D(1, 1, activation="sigmoid")(x)
     background = layers.NormalizeImage(scale_only=True)(inputs["background"])

@@ -128,7 +128,9 @@ def test_a_step_of_joint_training_moves_every_weight(encoder, images):
     x["placement"] = np.tile(np.float32([0, 0, 1]), (3, 1))
     y = {"image": images[::-1].copy(), "pose": random.normal(size=(3, 21, 3)).astype("float32")}
     y["joints_2d"] = random.uniform(0, SIZE, (3, 21, 2)).astype("float32")
-    w = {"image": np.ones((3, SIZE, SIZE), "float32")} | dict.fromkeys(("pose", "joints_2d"), np.ones((3, 21), "float32"))
+    w = {"image": np.ones((3, SIZE, SIZE), "float32")} | dict.fromkeys(
+        ("pose", "joints_2d"), np.ones((3, 21), "float32")
+    )
     logs = model.train_on_batch(x, y, w, return_dict=True)
     assert np.isfinite(list(logs.values())).all()
     for value, variable in zip(before, encoder.trainable_variables, strict=True):

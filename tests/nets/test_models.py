@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from hand_tf.nets import layers, models, resnet
+from hand_tf.nets import models, resnet
 from hand_tf.training import losses, regimes, wiring
 
 SIZE, POINTS, LOOK, BATCH = 32, 8, 4, 4
@@ -214,16 +214,6 @@ def test_points_from_heat_maps_and_the_linear_head_survive_saving(placed_parts, 
             points, expected = points["points"], expected["points"]
     for name in ("pose", "joints_2d"):
         np.testing.assert_allclose(_array(points[name]), _array(expected[name]), atol=1e-3)
-
-
-def test_a_dropped_point_is_whole_and_the_others_stay(batch):
-    points = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=(64, 32, 3)).astype("float32"))
-    drop = layers.DropPoints(0.3)
-    found, given = _array(drop(points, training=True)), _array(points)
-    dropped = (found == 0).all(-1)
-    assert 0.25 < dropped.mean() < 0.35
-    np.testing.assert_array_equal(found[~dropped], given[~dropped])
-    np.testing.assert_array_equal(_array(drop(points, training=False)), given)
 
 
 def test_a_crop_size_that_does_not_divide_is_refused():

@@ -14,6 +14,7 @@ REGIME = regimes.REGIMES["supervised"]
 def make(seed, head_width=8):
     """A compiled model whose every variable has a value of its own, as after training."""
     flags = ["--flagfile=supervised", "--flagfile=smoke", "--data_dir=records", "--workdir=run", "--scenario=S0"]
+    flags.append("--head=mlp")  # with dropout and its seeds
     settings = command_line.parse(TrainingSettings, [*flags, f"--head_width={head_width}"])
     rng = np.random.default_rng(seed)
     labels = {"pose": rng.normal(size=(9, 21, 3)), "pose_weight": np.ones((9, 21))}
