@@ -200,11 +200,16 @@ def _versions_and_machine():
     }
 
 
+def _labels_in_words(run):
+    words = f"{run['labels']} labels ({run['scenario']})" if run["scenario"] else "no labels of its own"
+    return words + (f" and {run['validation_labels']} to validate" if run["validation_labels"] else "")
+
+
 def as_text(result: dict) -> str:
     """The numbers of a results.json as a table for the terminal."""
     run, test = result["run"], result["data"]
     lines = [
-        f"{run['name']}: {run['configuration']}, {run['labels']} labels ({run['scenario']}),"
+        f"{run['name']}: {run['configuration']}, {_labels_in_words(run)},"
         f" tested on {result['crops']} crops of {test['subjects']}",
         "Errors in mm, relative to the wrist. Means are over all 21 joints, including the wrist, whose error is 0;",
         "without it, N-MPJPE is 21/20 of that (convention of Rhodin et al., 2018): column `20 joints`.",

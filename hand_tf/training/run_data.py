@@ -62,14 +62,15 @@ def _check_earlier_labels(settings, records):
     if not path.is_file():
         return
     earlier = reading.read_json_object(path, ["scenario", "flags", "records"])
-    if earlier["scenario"] is None or earlier["flags"].get("regime") == "multi_view_teacher":
+    if earlier["scenario"] is None:
         return
     if earlier["records"] != records.manifest.digest:
-        print(f"{settings.init_from} learned from the labels {earlier['scenario']} of other records", flush=True)
+        print(f"{settings.init_from} learned from the labels of {earlier['scenario']} of other records", flush=True)
         return
     if earlier["scenario"] != settings.scenario:
         raise ValueError(
-            f"{path}: that run learned from the labels of {earlier['scenario']}, this one may use {settings.scenario}"
+            f"{path}: that run learned from the labels of {earlier['scenario']}: expected"
+            f" --scenario={earlier['scenario']}, so that they are counted, not {settings.scenario}"
         )
     # Version 0.2.0 held nothing out.
     share = float(earlier["flags"].get("validation_share", 0.0))

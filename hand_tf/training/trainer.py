@@ -75,14 +75,15 @@ def _train(settings, records):
     # Before a checkpoint is restored: one of the probe's references is the encoder before training.
     probing = [_probe(settings, records, parts["encoder"])] if leads and settings.probe_crops else []
     with strategy().scope():  # restoring makes the optimizer's variables
-        first_epoch = checkpoints.restore_newest(folder / "checkpoints", model)
+        solved = networks.is_solved(settings, regime, parts)  # in one go: there is nothing to continue
+        first_epoch = 0 if solved else checkpoints.restore_newest(folder / "checkpoints", model)
 
     history = callbacks.History(folder, first_epoch) if leads else None
     if not leads or not validation.should_stop(history.rows, settings.early_stopping):
-        _say_what_runs(settings, labels, num_labels, held_out, first_epoch)
+        _say_what_runs(settings, labels, num_labels, held_out, first_epoch, solved)
         watching = _callbacks(settings, records, parts, labels, fused, held_out, history, probing) if leads else []
         batches = run_data.batches(settings, records, labels, fused, first_epoch)
-        if networks.is_solved(settings, regime, parts):
+        if solved:
             _solve(settings, parts, model, batches, watching)
         else:
             model.fit(
@@ -103,16 +104,13 @@ def _solve(settings, parts, model, batches, watching):
     watching = keras.callbacks.CallbackList(watching, model=model, epochs=1, steps=settings.steps_per_epoch)
     watching.on_train_begin()
     watching.on_epoch_begin(0)
-    print(
-        f"the pose head is solved in closed form, from {settings.steps_per_epoch * settings.batch_size} augmented crops"
-    )
     steps = settings.steps_per_epoch
     closed_form.solve(parts["encoder"], parts["pose_head"], batches.take(steps), settings.head_ridge)
     watching.on_epoch_end(0, model.evaluate(batches, steps=steps, verbose=0, return_dict=True))
     watching.on_train_end()
 
 
-def _say_what_runs(settings, labels, num_labels, held_out, first_epoch):
+def _say_what_runs(settings, labels, num_labels, held_out, first_epoch, solved):
     devices = ", ".join(keras.distribution.list_devices())
     learns = f"{num_labels} labels" if labels else "no labels"
     if labels and settings.label_views == "all":
@@ -120,6 +118,8 @@ def _say_what_runs(settings, labels, num_labels, held_out, first_epoch):
     if labels:
         learns += f", {len(held_out['pose'])} more to validate" if held_out else ", no validation (--validation_share)"
     epochs = f"epochs {first_epoch + 1} to {settings.epochs} of {settings.steps_per_epoch} steps"
+    if solved:
+        epochs = f"solved in closed form, from {settings.steps_per_epoch * settings.batch_size} augmented crops"
     earlier = [name for name in REGIMES[settings.regime].parts if networks.comes_from_earlier(settings, name)]
     fresh = [name for name in REGIMES[settings.regime].parts if name not in earlier]
     print(f"{settings.regime}: {learns}; {epochs}; on {devices}", flush=True)

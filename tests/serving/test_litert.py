@@ -102,7 +102,7 @@ def test_everything_but_normalisations_and_the_last_layer_is_integer(run, exact,
     encoder = keras.models.load_model(run / "encoder.keras", compile=False)
     residuals = sum(isinstance(layer, keras.layers.Add) for layer in encoder.layers)
     assert sum(name == "ADD" and kind == np.int8 for name, kind in found) == residuals
-    assert not any("BATCH" in name or kind == np.int8 for name, kind in operations(exact))
+    assert not any(kind == np.int8 for _, kind in operations(exact))
     sizes = [(folder / model_files.LITERT).stat().st_size for folder in (exact, rounded)]
     assert sizes[1] < 0.75 * sizes[0]  # a small network: names and scales take their share
 

@@ -31,6 +31,14 @@ def weights(workdir, name):
     return [np.asarray(variable) for variable in model.weights]  # not dropout's seeds, which a file does not keep
 
 
+class Killed(BaseException):
+    """Not an Exception, like a signal."""
+
+
+def die(*_):
+    raise Killed
+
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_replica")]
 
 
@@ -70,7 +78,8 @@ def test_training_learns(records, tmp_path):
 
 
 def test_a_frozen_encoder_does_not_move(records, pretrained, tmp_path, capsys):
-    assert run(records, tmp_path / "run", "pose_head", "--scenario=S0:12", f"--init_from={pretrained}") == 0
+    flags = ["--scenario=S0:12", f"--init_from={pretrained}"]
+    assert run(records, tmp_path / "run", "pose_head", "--head=mlp", *flags) == 0
     for before, after in zip(weights(pretrained, "encoder"), weights(tmp_path / "run", "encoder"), strict=True):
         np.testing.assert_array_equal(before, after)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["labels"] == 12
@@ -81,6 +90,22 @@ def test_a_frozen_encoder_does_not_move(records, pretrained, tmp_path, capsys):
     flags = ["--scenario=S0:12", f"--init_from={tmp_path / 'run'}", "--validation_share=0.3"]
     assert run(records, tmp_path / "next", "finetune", *flags) == 1
     assert "trained with --validation_share=0, this one has 0.3" in capsys.readouterr().err
+
+
+def test_a_linear_head_over_a_frozen_encoder_is_solved(records, pretrained, tmp_path, capsys, monkeypatch):
+    """Also where the run was killed before its end: the solution is that of the first epoch's crops."""
+    flags = ["pose_head", "--scenario=S0:12", "--validation_share=0.3", f"--init_from={pretrained}"]
+    assert run(records, tmp_path / "whole", *flags) == 0
+    assert "solved in closed form, from 12 augmented crops" in capsys.readouterr().out
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(run_folder, "finish", die)
+        run(records, tmp_path / "killed", *flags)
+    assert run(records, tmp_path / "killed", *flags) == 0
+    for name, origin in (("encoder", pretrained), ("pose_head", tmp_path / "whole")):
+        for a, b in zip(weights(origin, name), weights(tmp_path / "killed", name), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    (row,) = callbacks.read_history(tmp_path / "killed" / "history.csv")
+    assert row["epoch"] == 1 and 5 < row["val_n_mpjpe"] < 200
 
 
 @pytest.mark.parametrize("regime", ["supervised", "finetune", "finetune_joint", "semi_supervised"])
@@ -112,9 +137,6 @@ def test_the_best_epoch_is_kept_and_training_stops_after_it(records, tmp_path, m
         kept[error] = [np.asarray(variable) for variable in estimator.get_layer("encoder").weights]
         return {"val_mpjpe": error + 1, "val_n_mpjpe": error}
 
-    def die(*_):
-        raise Killed
-
     monkeypatch.setattr(validation, "measure", measure)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(run_folder, "finish", die)
@@ -127,10 +149,6 @@ def test_the_best_epoch_is_kept_and_training_stops_after_it(records, tmp_path, m
     for found, best in zip(weights(tmp_path / "run", "encoder"), kept[40.0], strict=True):
         np.testing.assert_array_equal(found, best)
     assert any(not np.array_equal(a, b) for a, b in zip(kept[40.0], kept[42.0], strict=True))
-
-
-class Killed(BaseException):
-    """Not an Exception, like a signal."""
 
 
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(records, tmp_path, monkeypatch):
@@ -262,7 +280,7 @@ def test_a_shard_cut_short_or_changed_is_named(records, tmp_path, capsys):
 
 
 def test_a_full_disk_is_one_line_and_the_run_continues_from_there(records, pretrained, tmp_path, monkeypatch, capsys):
-    workdir, flags = tmp_path / "run", ["pose_head", "--scenario=S0:8", f"--init_from={pretrained}"]
+    workdir, flags = tmp_path / "run", ["pose_head", "--head=mlp", "--scenario=S0:8", f"--init_from={pretrained}"]
 
     def full(*arguments):
         """Runs with a full disk; returns the history that is left."""

@@ -1,0 +1,160 @@
+"""The teacher of all views: what it fuses, and whole runs of `multi_view_teacher`, also without any label."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from hand_tf import evaluate, train
+from hand_tf.core import command_line, fusion, records_folder
+from hand_tf.data import held_out, labelled_crops
+from hand_tf.nets import parts
+from hand_tf.training import callbacks, run_data, teacher
+from hand_tf.training.settings import TrainingSettings
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_replica")]
+
+
+def run(records, workdir, regime, *flags):
+    arguments = [f"--flagfile={regime}", "--flagfile=smoke", *flags]
+    return command_line.run(train.main, [*arguments, f"--data_dir={records}", f"--workdir={workdir}"])
+
+
+@pytest.fixture(scope="module")
+def estimator(records, tmp_path_factory, one_replica):
+    """The run of a pose head on eight labels."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert run(records, folder / "pretrain", "pretrain") == 0
+    assert run(records, folder / "head", "pose_head", "--scenario=S0:8", f"--init_from={folder / 'pretrain'}") == 0
+    return folder / "head"
+
+
+def settings_of(records, estimator, workdir, **changed):
+    needed = {"regime": "multi_view_teacher", "data_dir": str(records), "workdir": str(workdir)}
+    return TrainingSettings(**needed | {"init_from": str(estimator), "subjects": "S0+S1"} | changed)
+
+
+def test_it_predicts_every_crop_in_its_own_view_and_fuses_them_in_the_world(records, estimator, tmp_path, monkeypatch):
+    """With the true poses in place of predictions, the fused ones are the truth, held-out stretches left out."""
+    opened = records_folder.open_records(records)
+    seen = []
+
+    def true_poses(parts, records, chosen):
+        seen.extend(chosen)
+        batches = list(labelled_crops.evaluation(records, chosen, batch_size=64).as_numpy_iterator())
+        columns = (np.concatenate([batch[name] for batch in batches]) for name in ("key", "pose", "rotation"))
+        keys, poses, rotations = columns
+        return keys.astype(str), poses, rotations
+
+    monkeypatch.setattr(teacher, "predict_all", true_poses)
+    settings = settings_of(records, estimator, tmp_path, validation_share=0.3)
+    fused = teacher.fused_poses(settings, opened, {})
+    held = held_out.held_out_keys(opened.index, 0.3)
+    rows = [row for row in opened.index if row["subject"] in ("S0", "S1") and row["key"] not in held]
+    assert sorted(seen) == sorted((row["key"], camera) for row in rows for camera in row["cameras"])
+    assert sorted(fused.keys) == sorted(row["key"] for row in rows) and held
+    chosen = [(row["key"], row["cameras"][-1]) for row in rows]
+    labels = labelled_crops.load_labels(opened, chosen)
+    truth = dict(zip(labels["key"].astype(str), fusion.to_world(labels["pose"], labels["rotation"]), strict=True))
+    for key, world in zip(fused.keys, fused.world, strict=True):
+        np.testing.assert_allclose(world, truth[key], atol=0.01)
+    # A second call takes what the first has kept.
+    monkeypatch.setattr(teacher, "predict_all", None)
+    np.testing.assert_allclose(teacher.fused_poses(settings, opened, {}).world, fused.world, atol=1e-4)
+
+
+def test_predictions_are_those_of_the_estimator(records, estimator):
+    opened, loaded = records_folder.open_records(records), parts.load_parts(estimator, 32)
+    row = next(row for row in opened.index if row["subject"] == "S1")
+    chosen = [(row["key"], camera) for camera in row["cameras"]]
+    keys, poses, rotations = teacher.predict_all(loaded, opened, chosen, batch_size=2)
+    labels = next(labelled_crops.evaluation(opened, chosen, batch_size=9).as_numpy_iterator())
+    expected = loaded["pose_head"](loaded["encoder"](labels["source"], training=False)["points"])["pose"]
+    assert set(keys) == {row["key"]}
+    np.testing.assert_allclose(poses, expected, atol=1e-2)
+    np.testing.assert_array_equal(rotations, labels["rotation"])
+
+
+def test_instants_on_which_the_views_disagree_count_less():
+    spread = np.tile(np.float32([[10], [20], [40]]), (1, 21))
+    weights = teacher._weighted(np.array(["a", "b", "c"]), np.zeros((3, 21, 3)), spread).weights
+    assert (np.diff(weights[:, 5]) < 0).all() and weights.mean() == pytest.approx(1)
+    assert weights[0, 0] / weights[1, 0] == pytest.approx((1 + 1) / (1 + 0.25))
+
+
+class Killed(BaseException):
+    """Not an Exception, like a signal."""
+
+
+def test_a_killed_student_goes_on_with_the_teacher_that_it_had(records, estimator, tmp_path, monkeypatch):
+    flags = ["multi_view_teacher", "--scenario=S0:8", f"--init_from={estimator}"]
+    assert run(records, tmp_path / "whole", *flags) == 0
+    log = callbacks.History.on_epoch_end
+
+    def die_in_the_second_epoch(self, epoch, logs=None):
+        log(self, epoch, logs)
+        if epoch == 1:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(callbacks.History, "on_epoch_end", die_in_the_second_epoch)
+        run(records, tmp_path / "killed", *flags)
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher, "predict_all", None)
+        assert run(records, tmp_path / "killed", *flags) == 0
+    for name in ("encoder", "pose_head"):
+        whole, killed = (parts.load_part(tmp_path / folder, name).get_weights() for folder in ("whole", "killed"))
+        for a, b in zip(whole, killed, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_student_without_labels_says_so_and_can_be_measured(records, estimator, tmp_path, capsys):
+    """Its teacher has learned from the labels of other records; those of these records would have to be counted."""
+    assert run(records, tmp_path / "run", "multi_view_teacher", f"--init_from={estimator}") == 1
+    assert "learned from the labels of S0:8: expected --scenario=S0:8, so that they" in capsys.readouterr().err
+    shutil.copytree(estimator, tmp_path / "dome")
+    summary = json.loads((tmp_path / "dome" / "run.json").read_text())
+    (tmp_path / "dome" / "run.json").write_text(json.dumps(summary | {"records": "of others"}))
+    assert run(records, tmp_path / "run", "multi_view_teacher", f"--init_from={tmp_path / 'dome'}") == 0
+    assert "learned from the labels of S0:8 of other records" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (summary["labels"], summary["scenario"]) == (0, None)
+    arguments = [f"--data_dir={records}", f"--run={tmp_path / 'run'}", "--subjects=S5"]
+    assert command_line.run(evaluate.main, arguments) == 0
+    assert "no labels of its own" in capsys.readouterr().out
+
+
+def test_a_student_needs_an_estimator_and_two_views(records, estimator, tmp_path, capsys):
+    start = f"--init_from={estimator.parent / 'pretrain'}"
+    assert run(records, tmp_path / "run", "multi_view_teacher", start) == 1
+    assert "no pose_head.keras there" in capsys.readouterr().err
+    opened = records_folder.open_records(records)
+    for row in opened.index:
+        row["cameras"] = row["cameras"][:1]
+    with pytest.raises(ValueError, match=r"no instant of S0\+S1 has two views to fuse"):
+        teacher.fused_poses(settings_of(records, estimator, tmp_path), opened, {})
+
+
+def test_labels_are_at_least_their_share_of_the_crops(records, estimator, tmp_path):
+    opened = records_folder.open_records(records)
+    rows = [row for row in opened.index if row["subject"] in ("S0", "S1")]
+    keys = np.array([row["key"] for row in rows])
+    fused = teacher._weighted(keys, np.zeros((len(keys), 21, 3)), np.ones((len(keys), 21)))
+    settings, crops = settings_of(records, estimator, tmp_path), sum(len(row["cameras"]) for row in rows)
+    for count, share in ((None, 0), (1, 0.25), (crops // 2, crops // 2 / crops), (crops, 1), (2 * crops, 1)):
+        labels = None if count is None else {"pose": np.zeros((count, 21, 3))}
+        assert run_data._label_share(settings, opened, labels, fused) == pytest.approx(share)
+
+
+def test_labels_of_all_views_are_those_of_their_instants(records, estimator, tmp_path):
+    opened = records_folder.open_records(records)
+    one, every = (
+        settings_of(records, estimator, tmp_path, scenario="S0:8", label_views=views) for views in ("one", "all")
+    )
+    few, many = (run_data.load_run_labels(settings, opened)[0] for settings in (one, every))
+    assert len(few["pose"]) == 8 and set(few["key"]) == set(many["key"])
+    found = set(zip(many["key"].astype(str), many["camera"].astype(str), strict=True))
+    wanted = {row["key"]: row["cameras"] for row in opened.index if row["key"] in set(few["key"].astype(str))}
+    assert found == {(key, camera) for key, cameras in wanted.items() for camera in cameras}
+    assert run_data.choose_labels(one, opened) == run_data.choose_labels(every, opened)
