@@ -10,8 +10,12 @@ without the wrist, errors are 21/20 of that. A mean over crops gives each crop t
     n_mpjpe    after the best scale per crop        auc_*   area under pck over 0-50 mm and over 20-50 mm, in 0..1
     pa_mpjpe   after the best similarity            reference   the same numbers for the labels' mean pose
 
-There are two crop rules: `joints3d`, the crops as built (around the 3D joints, at one metric scale), and `box2d`, cut
-again around the tight 2D box of the joints, which is what a detector would find.
+    joints_2d_px   mean distance of the joints' places in the crop, in px; null for runs of version 0.2.0
+    fused          errors of the poses that all measured views of an instant give together, turned into the world;
+                   null if no instant has two of them
+
+There are two crop rules: `box2d`, cut around the tight 2D box of the joints, which is what a detector would find, and
+`joints3d`, the crops as built (around the 3D joints, at one metric scale).
 
 WORKDIR/results.json holds {run, data, crops, results: {rule: numbers}, versions, machine}; `hand-tf report` reads it.
 """

@@ -20,7 +20,7 @@ import numpy as np
 from hand_tf.core import geometry, skeleton
 
 # How a crop is placed: about the 3D joints at one metric scale, as in the records, or about their tight 2D box.
-CROP_RULES = ("joints3d", "box2d")
+CROP_RULES = ("box2d", "joints3d")  # what a user has comes first
 # Side of a `box2d` crop over the longer side of the joints' box, unless somebody asks for another.
 BOX_MARGIN = 1.5
 # Choice: one pixel of a crop averages at most this many samples in each direction.

@@ -180,6 +180,8 @@ def crop_box2d(batch: Batch, margin: float) -> Batch:
     Args:
         batch: as for `recrop`, with `joints_2d` [batch, 21, 2] px in the crop and `pose_weight` [batch, 21].
         margin: side of the new crop over the longer side of the box.
+
+    `rotation` [batch, 3, 3] (world to virtual camera) follows, where the batch has one.
     """
     images, K = batch["source"], batch["intrinsics"]
     size = tf.cast(tf.shape(images)[1], tf.float32)
@@ -190,6 +192,8 @@ def crop_box2d(batch: Batch, margin: float) -> Batch:
     zoom = size / (side * margin) * tf.norm(rays, axis=-1)
     new_K = tf.concat([K[:, :2, :2] * zoom[:, None, None], K[:, :2, 2:]], -1)
     new_K = tf.concat([new_K, K[:, 2:]], 1)
+    if "rotation" in batch:
+        batch = batch | {"rotation": camera_rotation @ batch["rotation"]}
     return batch | {
         "joints_2d": _moved(batch["joints_2d"], camera_rotation, K, new_K),
         "source": warp(images, camera_rotation, K, new_K),

@@ -160,7 +160,7 @@ def evaluation(
         box_margin: side of a `box2d` crop over the longer side of that box.
 
     Returns:
-        A dataset of batches: `source` uint8, `pose` mm, `pose_weight`, `key`, `subject`, `side`, `camera`.
+        A dataset of batches: `source` uint8, and the fields of `_crops_of_record`.
     """
     if crop not in CROP_RULES:
         raise ValueError(f"crop {crop!r}: expected {' or '.join(CROP_RULES)}")

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tqdm
 
 import hand_tf
-from hand_tf.core import skeleton
+from hand_tf.core import fusion, skeleton
 from hand_tf.core.records_folder import Records
 from hand_tf.data import batching, labelled_crops, scenarios
 from hand_tf.nets import metrics, models
@@ -60,6 +60,7 @@ def evaluate(
             raise ValueError(f"{workdir}: predicts poses that are not finite; its training has diverged")
         true, weights, names = crops["pose"], crops["pose_weight"], crops["subject"].astype(str)
         results[rule] = measure(true, crops["predicted"], weights, names)
+        results[rule] |= {"joints_2d_px": measure_2d(crops), "fused": measure_fused(crops)}
         results[rule]["reference"] = measure(true, np.broadcast_to(mean_pose, true.shape), weights, names)
 
     asked = {"subjects": subjects, "max_crops": max_crops, "box_margin": box_margin}
@@ -93,16 +94,20 @@ def predict(
 ) -> dict[str, np.ndarray]:
     """The true and predicted poses of all `chosen` crops.
 
-    Returns a dict: `pose` and `predicted` [n, 21, 3] mm, `pose_weight` [n, 21], `subject` [n] (bytes).
+    Returns a dict: `pose` and `predicted` [n, 21, 3] mm, `joints_2d` and, if the pose head has it, `predicted_2d`
+    [n, 21, 2] px, `pose_weight` [n, 21], `rotation` [n, 3, 3], `key` and `subject` [n] (bytes).
 
     Raises ValueError if the records are damaged or lack some of the crops.
     """
     batches = labelled_crops.evaluation(records, chosen, batch_size=batch_size, crop=rule, box_margin=box_margin)
-    columns = {"pose": [], "pose_weight": [], "subject": [], "predicted": []}
+    columns = {name: [] for name in ("pose", "joints_2d", "pose_weight", "rotation", "key", "subject", "predicted")}
+    if "joints_2d" in estimator.output:
+        columns["predicted_2d"] = []
     bar = tqdm.tqdm(total=len(chosen), desc=rule, unit="crop", disable=None)
     with bar, batching.damage_named(records):
         for batch in batches.as_numpy_iterator():
-            batch["predicted"] = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
+            found = estimator.predict_on_batch({"source": batch["source"]})
+            batch |= {"predicted": np.asarray(found["pose"]), "predicted_2d": np.asarray(found.get("joints_2d"))}
             for name, column in columns.items():
                 column.append(batch[name])
             bar.update(len(batch["pose"]))
@@ -145,6 +150,33 @@ def measure(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray, subjec
             for subject in sorted(set(subjects), key=lambda name: (len(name), name))
         },
     }
+
+
+def measure_2d(crops: dict[str, np.ndarray]) -> float | None:
+    """Mean distance of the joints' places, px of the crop, over accepted joints; None for a head without places."""
+    if "predicted_2d" not in crops:
+        return None
+    distances, weights = np.linalg.norm(crops["predicted_2d"] - crops["joints_2d"], axis=-1), crops["pose_weight"]
+    return float(((distances * weights).sum(1) / weights.sum(1)).mean())
+
+
+def measure_fused(crops: dict[str, np.ndarray]) -> dict | None:
+    """Errors (mm) of the poses that the views of an instant give together, see `core.fusion`; in the world.
+
+    Of the instants with at least two measured views; None if there is none. Each instant counts once.
+    """
+    _, first, instants, counts = np.unique(crops["key"], True, True, True)
+    if not (counts > 1).any():
+        return None
+    world = fusion.to_world(crops["predicted"], crops["rotation"])
+    fused, _ = fusion.fuse_instants(world, instants, crops["rotation"])
+    true = fusion.to_world(crops["pose"][first], crops["rotation"][first])
+    seen, weights = counts > 1, crops["pose_weight"][first]
+    errors = {
+        name: float(_in_chunks(getattr(metrics, name), true[seen], fused[seen], weights[seen]).mean())
+        for name in ("n_mpjpe", "mpjpe", "pa_mpjpe")
+    }
+    return errors | {"instants": int(seen.sum()), "views": float(counts[seen].mean())}
 
 
 def joint_errors(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -202,7 +234,7 @@ def _versions_and_machine():
 
 def _labels_in_words(run):
     words = f"{run['labels']} labels ({run['scenario']})" if run["scenario"] else "no labels of its own"
-    return words + (f" and {run['validation_labels']} to validate" if run["validation_labels"] else "")
+    return words + (f" and {run['validation_labels']} to validate" if run.get("validation_labels") else "")
 
 
 def as_text(result: dict) -> str:
@@ -223,4 +255,12 @@ def as_text(result: dict) -> str:
             )
         subjects = (f"{subject} {row['n_mpjpe']:.2f}" for subject, row in numbers["per_subject"].items())
         lines.append("  N-MPJPE by subject: " + ", ".join(subjects))
+        if numbers.get("fused"):
+            fused = numbers["fused"]
+            lines.append(
+                f"  {fused['views']:.1f} views of each of {fused['instants']} instants fused: N-MPJPE"
+                f" {fused['n_mpjpe']:.2f}, MPJPE {fused['mpjpe']:.2f}, PA-MPJPE {fused['pa_mpjpe']:.2f}"
+            )
+        if numbers.get("joints_2d_px") is not None:
+            lines.append(f"  joints in the crop of {test['crop_size']} px: {numbers['joints_2d_px']:.2f} px off")
     return "\n".join(lines)

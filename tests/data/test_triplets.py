@@ -439,7 +439,7 @@ def test_evaluation_on_crops_about_the_2d_box(opened, chosen, index, truth):
 
 
 def test_an_unknown_crop_rule_is_refused(opened, chosen, index):
-    with pytest.raises(ValueError, match="crop 'box3d': expected joints3d or box2d"):
+    with pytest.raises(ValueError, match="crop 'box3d': expected box2d or joints3d"):
         evaluation(opened, chosen, crop="box3d")
 
 

@@ -17,6 +17,7 @@ from tiny_dump import right_hand
 
 from hand_tf import evaluate
 from hand_tf.core import atomic, command_line, crops, geometry, records_folder, schema, skeleton
+from hand_tf.nets import models
 from hand_tf.results import evaluation
 
 SIZE, VIEWS, DISTANCE, SIDE = 32, 3, 700.0, 320.0
@@ -188,6 +189,25 @@ def test_box2d_turns_the_poses_towards_the_centre_of_the_box(tiny, result):
         truths.append((pose @ turn.T, valid))
     mean = right_hand() - right_hand()[0]
     assert_equal_to_naive(result["results"]["box2d"]["reference"], truths, [mean] * len(truths))
+
+
+@pytest.mark.parametrize("rule", crops.CROP_RULES)
+def test_views_of_an_instant_are_fused_in_the_world_and_places_are_measured_in_px(tiny, result, rule):
+    """With the truth as prediction nothing is left, whatever the crop: its camera is known. So for errors of 5 px."""
+    root, _, parts = tiny
+    opened = records_folder.open_records(root / "records")
+    estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
+    chosen = evaluation.choose_crops(opened, "S9+S10")
+    found = evaluation.predict(estimator, opened, chosen, rule, batch_size=5, box_margin=crops.BOX_MARGIN)
+    assert evaluation.measure_fused(found) == pytest.approx(result["results"][rule]["fused"], rel=1e-4)
+    assert evaluation.measure_2d(found) == pytest.approx(result["results"][rule]["joints_2d_px"], rel=1e-4)
+    exact = found | {"predicted": found["pose"], "predicted_2d": found["joints_2d"] + [3.0, -4.0]}
+    fused = evaluation.measure_fused(exact)
+    assert (fused["instants"], fused["views"]) == (2 * 4, VIEWS) and fused["mpjpe"] < 1e-2
+    assert evaluation.measure_2d(exact) == pytest.approx(5)
+    one = {name: value[::VIEWS] for name, value in found.items()}
+    assert evaluation.measure_fused(one) is None and evaluation.measure_fused(found)["mpjpe"] > 1
+    assert evaluation.measure_2d({name: value for name, value in found.items() if name != "predicted_2d"}) is None
 
 
 def test_the_size_of_a_batch_changes_no_number(tiny, result):
