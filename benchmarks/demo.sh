@@ -15,14 +15,14 @@ say "2/6 From the dump to records: virtual-camera crops of 64 px and empty backg
 $PYTHON -m tfrecords_tools.build --input="$OUT/dump" --output="$OUT/records" --crop_size=64 --fps=3
 $PYTHON -m tfrecords_tools.inspect "$OUT/records" --output="$OUT/records.png"
 
-say "3/6 Pre-training on novel views without labels, then regimes with few and more labels, tested on unseen people"
+say "3/6 Pre-training on novel views without labels, then few and more labels, tested on unseen people"
 $PYTHON -m hand_tf.study --data_dir="$OUT/records" --output="$OUT/runs" --sizes=demo --noreport --grid="
     pretrain_aug;
-    S0:64 = supervised, pose_head, finetune, semi_supervised;
-    S0..S4:640 = supervised, pose_head, finetune"
+    S0:64 = supervised, pose_head, multi_view_teacher;
+    S0..S4:640 = supervised, pose_head, multi_view_teacher"
 
-say "4/6 Export of the fine-tuned estimator as a SavedModel"
-$PYTHON -m hand_tf.export --overwrite --run="$OUT/runs/finetune-S0..S4_640-seed0" --output="$OUT/model"
+say "4/6 Export of the estimator that learned from 64 labels and all views as a SavedModel"
+$PYTHON -m hand_tf.export --overwrite --run="$OUT/runs/multi_view_teacher-S0_64-seed0" --output="$OUT/model"
 
 say "5/6 Prediction on pictures of people that nothing was trained on"
 $PYTHON "$HERE/dome_boxes.py" --dump="$OUT/dump/dome_pose3" --output="$OUT/boxes.csv"

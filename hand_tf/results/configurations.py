@@ -8,11 +8,19 @@ import functools
 from collections.abc import Iterator, Sequence
 
 from hand_tf.core.setting_fields import as_texts
-from hand_tf.training import runs
+from hand_tf.training import regimes, runs
 from hand_tf.training.settings import TrainingSettings
 
 # Paper: Table 1 has these columns in this order; ours follow.
-ORDER = ("supervised", "pose_head", "semi_supervised", "semi_supervised_aug", "finetune", "finetune_joint")
+ORDER = (
+    "supervised",
+    "pose_head",
+    "semi_supervised",
+    "semi_supervised_aug",
+    "multi_view_teacher",
+    "finetune",
+    "finetune_joint",
+)
 # For readers who look at the tables first.
 MEANING = {
     "supervised": "encoder and pose head learn from the labels alone",
@@ -22,6 +30,8 @@ MEANING = {
     " and pretrain_aug this is the paper's “Pre-trained”",
     "semi_supervised": "learns novel views of all crops and the poses of the labelled ones at the same time",
     "semi_supervised_aug": "semi_supervised, with random in-plane rotations of the unlabelled views; not in the paper",
+    "multi_view_teacher": "starts from the earlier run, whose poses for all crops are fused over the views of each"
+    " instant, and learns these beside the labels; not in the paper",
     "finetune": "starts from the earlier run, then encoder and pose head learn from the labels; not in the paper",
     "finetune_joint": "starts from the earlier run, then learns poses and novel views at the same time; not in the"
     " paper",
@@ -31,6 +41,11 @@ MEANING = {
 SAME_EXPERIMENT = {
     *("regime", "scenario", "seed", "workdir", "data_dir", "init_from", "checkpoint_every", "pictures_every"),
     *("probe_every", "probe_crops", "probe_fit", "probe_test"),
+}
+# What version 0.2.0 did where flags that came later have another default.
+VERSION_0_2_0 = {
+    **{"head": "mlp", "joints_2d_weight": "0.0", "centre_sigma": "0.0"},
+    **dict.fromkeys(("encode_once", "equal_weights"), "false"),
 }
 
 
@@ -46,6 +61,16 @@ def training_names(run: dict) -> list[str]:
     return [runs.training_name(each["flags"]) for each in chain(run)]
 
 
+def uses_unlabelled(column: str) -> bool:
+    """Whether a configuration, given by the name of its column, has learned from views without labels."""
+    names = {name.strip().removesuffix("_aug") for name in column.partition(",")[0].split(" on ")}
+    return any(name in regimes.REGIMES and _sees_unlabelled(regimes.REGIMES[name]) for name in names)
+
+
+def _sees_unlabelled(regime):
+    return regime.unlabelled or regime.fused
+
+
 def position(run: dict) -> int:
     """The place of the run's configuration in the order of the tables; equal for those that `ORDER` does not name."""
     name = runs.training_name(run["flags"])
@@ -54,15 +79,16 @@ def position(run: dict) -> int:
 
 def experiment(run: dict) -> dict[str, str]:
     """The flags that make a run the experiment it is; those of the runs before it as `before.<flag>`."""
-    flags = {name: value for name, value in (_defaults() | run["flags"]).items() if name not in SAME_EXPERIMENT}
+    flags = {name: value for name, value in (_before_flags() | run["flags"]).items() if name not in SAME_EXPERIMENT}
     before = experiment(run["before"]) if run["before"] else {}
     return flags | {f"before.{name}": value for name, value in before.items()}
 
 
 @functools.cache
-def _defaults():
-    """The defaults of all flags: what a run was trained with that is older than a flag."""
-    return as_texts(TrainingSettings(regime="pretrain", data_dir="RECORDS", workdir="RUN"))
+def _before_flags():
+    """What a run was trained with that is older than a flag: what version 0.2.0 did, otherwise the flag's default."""
+    defaults = as_texts(TrainingSettings(regime="pretrain", data_dir="RECORDS", workdir="RUN"))
+    return defaults | VERSION_0_2_0
 
 
 def column_names(results: Sequence[dict]) -> list[str]:

@@ -54,7 +54,9 @@ PAPER = (
 def make(
     runs: str | os.PathLike, output: str | os.PathLike, *, data_dir: str | os.PathLike | None = None, num_crops: int = 3
 ) -> str:
-    """Writes the report on all runs below the folder `runs` to the folder `output`; returns Table 1 as text.
+    """Writes the report on all runs below the folder `runs` to the folder `output`.
+
+    Returns Table 1 and the main results as text.
 
     Args:
         data_dir: the records that the runs were evaluated on, to draw poses on test crops; None: no poses.
@@ -87,7 +89,7 @@ def make(
         "paper_columns": PAPER_COLUMNS,
     }
     write(pathlib.Path(output), content)
-    return as_text(first, table.rule)
+    return "\n".join([as_text(first, table.rule), *content["in_short"]])
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -147,8 +149,25 @@ def as_text(table: dict, rule: str) -> str:
 
 
 def in_short(table: ResultsTable) -> list[str]:
-    """A sentence each for the scenarios with the fewest and the most labels."""
-    return [_sentence(table, row) for row in dict.fromkeys((table.rows[-1], table.rows[0]))]
+    """A sentence each for the scenarios with the fewest and the most labels, and one on what unlabelled views save."""
+    sentences = [_sentence(table, row) for row in dict.fromkeys((table.rows[-1], table.rows[0]))]
+    return [*sentences, *_labels_saved(table)]
+
+
+def _labels_saved(table):
+    """The fewest labels with unlabelled views beside labels alone, however many; nothing without both."""
+    row = next((row for row in reversed(table.rows) if row[0]), None)
+    aided = {column: table.cell(row, column) for column in table.columns if configurations.uses_unlabelled(column)}
+    aided = {column: cell.mean for column, cell in aided.items() if cell}
+    alone = [(labels, table.cell((labels, scenario), "supervised")) for labels, scenario in reversed(table.rows)]
+    alone = [f"{cell.mean:.1f} mm with {labels:,}" for labels, cell in alone if cell]
+    if not aided or not alone:
+        return []
+    best = min(aided, key=aided.get)
+    return [
+        f"{row[0]:,} labels and unlabelled views ({best}): {aided[best]:.1f} mm. Labels alone (supervised):"
+        f" {', '.join(alone)}."
+    ]
 
 
 def _sentence(table, row):

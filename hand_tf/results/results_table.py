@@ -69,7 +69,7 @@ class ResultsTable:
         self.cells: dict[tuple[Row, str], list[dict]] = {}
         positions = {}
         for result, column in zip(results, configurations.column_names(results), strict=True):
-            row = (result["run"]["labels"], result["run"]["scenario"])
+            row = (result["run"]["labels"], result["run"]["scenario"] or "no labels")
             self.cells.setdefault((row, column), []).append(result)
             positions[column] = configurations.position(result["run"])
         self.rows: list[Row] = sorted({row for row, _ in self.cells}, reverse=True)
