@@ -15,6 +15,7 @@ Input and output of the signature `serving_default`:
                                               free in a SavedModel and 1 in LiteRT
     pose     float32 [batch, 21, 3]           mm, relative to the wrist, in the frame of the crop's virtual camera:
                                               x right, y down, z away from the camera
+    joints_2d   float32 [batch, 21, 2]        px, where the joints are in the crop; runs of version 0.2.0 lack it
 
 MODEL/hand_tf.json describes the model: crop size, joint names, units, frame, crop margin, and what the run learned
 from. One camera cannot tell a small near hand from a large far one, so a pose is right up to its scale. In Python:

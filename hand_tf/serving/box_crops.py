@@ -1,4 +1,4 @@
-"""Crops around boxes, and poses laid over boxes.
+"""Crops around boxes, and the way back: places in a crop to places in the picture, and poses laid over boxes.
 
 The crop is a square around the centre of the box, `margin` times its longer side wide. With the camera's intrinsics it
 is what a virtual camera sees that looks straight at that centre (R_virtual), free of distortion; otherwise it is cut
@@ -33,6 +33,19 @@ def cut(
     to_image = np.array([[step, 0, x + (width - 1) / 2 - first], [0, step, y + (height - 1) / 2 - first]])
     crop = cv2.warpAffine(image, to_image, (k * size, k * size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return (crop if k == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)), np.eye(3)
+
+
+def to_picture(
+    places: np.ndarray, box: Box, size: int, margin: float, camera: geometry.Camera | None = None
+) -> np.ndarray:
+    """Pixels [n, 2] of the picture that `cut` shows at the pixels `places` [n, 2] of its crop; the inverse of `cut`."""
+    if camera is None:
+        x, y, width, height = box
+        step = margin * max(width, height) / size
+        return (places - (size - 1) / 2) * step + [x + (width - 1) / 2, y + (height - 1) / 2]
+    crop = crops.box_crop(camera, box, size, margin)
+    rays = np.concatenate([places, np.ones((len(places), 1))], axis=1) @ np.linalg.inv(crop.K).T
+    return geometry.project(rays @ crop.R_virtual, camera)
 
 
 @functools.lru_cache(maxsize=8)

@@ -28,8 +28,9 @@ class HandPose:
 
     `pose_mm` [21, 3] is relative to the wrist, in the frame of the camera if its intrinsics are known, otherwise in
     that of the crop's virtual camera; x right, y down, z away from the camera. It is right up to its scale, because one
-    camera cannot tell a small near hand from a large far one. `joints_2d` [21, 2] px is the pose laid over the `box`
-    (x, y, width, height) px. `side` is right or left.
+    camera cannot tell a small near hand from a large far one. `joints_2d` [21, 2] px is where the model sees the joints
+    in the picture; for models of version 0.2.0, the pose laid over the `box` (x, y, width, height) px. `side` is right
+    or left.
     """
 
     pose_mm: np.ndarray
@@ -45,8 +46,10 @@ class PoseEstimator:
     side of the hand's box.
     """
 
-    def __init__(self, model: Callable[[np.ndarray], np.ndarray], image_size: int, box_margin: float):
-        """`model` maps crops of right hands, uint8 [n, size, size, 3] RGB, to poses [n, 21, 3] mm."""
+    def __init__(self, model: Callable[[np.ndarray], dict[str, np.ndarray]], image_size: int, box_margin: float):
+        """`model` maps crops of right hands, uint8 [n, size, size, 3] RGB, to `pose` [n, 21, 3] mm, and `joints_2d`
+        [n, 21, 2] px of the crop if it knows them.
+        """
         self._model, self.image_size, self.box_margin = model, image_size, box_margin
 
     def estimate(self, crops: np.ndarray) -> np.ndarray:
@@ -54,7 +57,7 @@ class PoseEstimator:
 
         `crops` are uint8 [n, size, size, 3] RGB, of right hands.
         """
-        return np.asarray(self._model(crops)).astype(np.float64)
+        return np.asarray(self._model(crops)["pose"]).astype(np.float64)
 
     def predict(
         self,
@@ -102,8 +105,11 @@ class PoseEstimator:
         cuts = [_cut(picture, hand, self.image_size, margin, camera) for picture in pictures for hand in picture.hands]
         if not cuts:
             return [[] for _ in pictures]
-        poses = self.estimate(np.stack([each.image for each in cuts]))
-        found = iter([_hand_pose(pose, each, camera) for pose, each in zip(poses, cuts, strict=True)])
+        outputs = {
+            name: np.asarray(x, np.float64) for name, x in self._model(np.stack([c.image for c in cuts])).items()
+        }
+        places = outputs.get("joints_2d", [None] * len(cuts))
+        found = iter([_hand_pose(*each, camera) for each in zip(outputs["pose"], places, cuts, strict=True)])
         return [[next(found) for _ in picture.hands] for picture in pictures]
 
 
@@ -112,12 +118,16 @@ class PoseEstimator:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _HandCrop:
-    """The crop `image` [size, size, 3] of a hand, flipped for a left one, with its box, side and R_virtual [3, 3]."""
+    """The crop `image` [size, size, 3] of a hand, flipped for a left one, with its box, side and R_virtual [3, 3].
+
+    `margin` is the side of the crop over the longer side of the box.
+    """
 
     image: np.ndarray
     box: Box
     side: str
     R_virtual: np.ndarray
+    margin: float
 
 
 def _cut(picture, hand, size, margin, camera):
@@ -131,20 +141,30 @@ def _cut(picture, hand, size, margin, camera):
     else:
         boxes.check_box(box, width, height, camera, picture.name)
     crop, R_virtual = box_crops.cut(picture.image, box, size, margin, camera)
-    return _HandCrop(crop[:, ::-1] if hand.side == "left" else crop, box, hand.side, R_virtual)
+    return _HandCrop(crop[:, ::-1] if hand.side == "left" else crop, box, hand.side, R_virtual, margin)
 
 
-def _hand_pose(pose, crop, camera):
-    """The pose [21, 3] that a model estimated from `crop`, as a `HandPose` in the picture."""
-    pose = pose @ skeleton.MIRROR if crop.side == "left" else pose
-    joints_2d = box_crops.lay_over_box(pose, crop.box, camera, crop.R_virtual)
+def _hand_pose(pose, places, crop, camera):
+    """The pose [21, 3] and the places [21, 2] that a model estimated from `crop`, as a `HandPose` in the picture.
+
+    A model of version 0.2.0 does not know the places.
+    """
+    size, left = len(crop.image), crop.side == "left"
+    pose = pose @ skeleton.MIRROR if left else pose
+    if places is None:
+        joints_2d = box_crops.lay_over_box(pose, crop.box, camera, crop.R_virtual)
+    else:
+        places = places * [-1, 1] + [size - 1, 0] if left else places
+        joints_2d = box_crops.to_picture(places, crop.box, size, crop.margin, camera)
     return HandPose(pose @ crop.R_virtual, joints_2d, crop.box, crop.side)
 
 
 def _as_camera(intrinsics, image):
     """`PoseEstimator.predict`'s intrinsics as a camera, or None."""
-    if intrinsics is None or isinstance(intrinsics, geometry.Camera):
-        return intrinsics
+    if intrinsics is None:
+        return None
+    if isinstance(intrinsics, geometry.Camera):  # wherever it stands: poses are in its own frame
+        return dataclasses.replace(intrinsics, R=np.eye(3), t=np.zeros(3))
     if isinstance(intrinsics, str | os.PathLike):
         return read_camera(intrinsics)
     K = reading.numbers({"K": intrinsics}, "K", (3, 3), "intrinsics")
@@ -198,6 +218,6 @@ def load_run(folder: str | os.PathLike) -> PoseEstimator:
     model = models.pose_estimator(found["encoder"], found["pose_head"])
 
     def estimate(images):
-        return model.predict_on_batch({"source": images})["pose"]
+        return model.predict_on_batch({"source": images})
 
     return PoseEstimator(estimate, model.inputs[0].shape[1], crops.BOX_MARGIN)

@@ -21,7 +21,8 @@ LITERT_TOLERANCE = 1e-3  # mm: LiteRT has other kernels, and its batch norms are
 
 
 def load_run(run: str | os.PathLike) -> keras.Model:
-    """The pose estimator of a finished run, source uint8 [batch, size, size, 3] -> pose [batch, 21, 3] mm, in float32.
+    """The pose estimator of a finished run in float32: source uint8 [batch, size, size, 3] -> pose [batch, 21, 3] mm,
+    and joints_2d [batch, 21, 2] px.
 
     Raises FileNotFoundError or ValueError for a missing or damaged part, ValueError if Keras runs on another backend
     than TensorFlow.
@@ -104,7 +105,7 @@ def _litert_model(model, crops):
             return exact, _in_words(difference), {}
         rounded = litert_converter.quantize(folder, exact, crops.calibration)
     measured = {"subjects": crops.subjects, "calibration_crops": len(crops.calibration)}
-    measured |= _distances(litert.LiteRTModel(exact)(crops.held_out), litert.LiteRTModel(rounded)(crops.held_out))
+    measured |= _distances(*(litert.LiteRTModel(model)(crops.held_out)["pose"] for model in (exact, rounded)))
     found = (
         f"on {measured['crops']} crops of {crops.subjects} its joints are {measured['mean_mm']:.2f} mm on average"
         f" from those of the float model (95% of them at most {measured['p95_mm']:.2f} mm)"
@@ -116,24 +117,25 @@ def _in_words(difference):
     return f"at most {difference:.1e} mm from the run's own networks"
 
 
-def check(estimate: Callable[[np.ndarray], np.ndarray], model: keras.Model, tolerance: float) -> float:
+def check(estimate: Callable[[np.ndarray], dict[str, np.ndarray]], model: keras.Model, tolerance: float) -> float:
     """Compares an exported model with the one it was made from, on bright and dark noise.
 
     Args:
-        estimate: the exported model, crops uint8 [n, size, size, 3] -> poses [n, 21, 3] mm.
-        model: the pose estimator, source -> pose.
-        tolerance: mm.
+        estimate: the exported model, crops uint8 [n, size, size, 3] -> its outputs by name.
+        model: the pose estimator, source -> outputs.
+        tolerance: mm of the pose, and px of the places in the crop.
 
-    Returns the largest difference of a coordinate, mm. Raises ValueError if it exceeds `tolerance`.
+    Returns the largest difference of a coordinate, mm or px. Raises ValueError if it exceeds `tolerance`.
     """
     size, random = model.inputs[0].shape[1], np.random.default_rng(0)
     # As a graph, as evaluation runs it: one operation at a time, float32 rounds differently, by up to 1e-3 mm.
-    original = tf.function(lambda source: model({"source": source}, training=False)["pose"])
+    original = tf.function(lambda source: dict(model({"source": source}, training=False)))
     worst = 0.0
     for batch in (1, 4):  # two sizes, since the batch size of a SavedModel is free
         images = random.integers(0, 256, (batch, size, size, 3), np.uint8)
         images[-1] //= 16
-        worst = max(worst, float(np.abs(estimate(images) - original(tf.constant(images))).max()))
+        found, expected = estimate(images), original(tf.constant(images))
+        worst = max(worst, *(float(np.abs(found[name] - expected[name]).max()) for name in expected))
     if not worst <= tolerance:
         raise ValueError(
             f"the exported model is {worst:.1e} mm from the run's own networks, expected at most {tolerance} mm"

@@ -1,7 +1,8 @@
 """Runs LiteRT models (.tflite), for phones and small computers.
 
-    image    uint8   [1, size, size, 3]   RGB
-    pose     float32 [1, 21, 3]           mm
+    image       uint8   [1, size, size, 3]   RGB
+    pose        float32 [1, 21, 3]           mm
+    joints_2d   float32 [1, 21, 2]           px of the crop; not from runs of version 0.2.0
 
 Running a model needs ai-edge-litert and no TensorFlow: `pip install hand_tf[litert]`. `litert_converter` makes them.
 """
@@ -21,7 +22,7 @@ def interpreter(content: bytes, threads: int = 1) -> Any:
 
 
 class LiteRTModel:
-    """A model as a function: crops uint8 [n, size, size, 3] RGB -> poses float32 [n, 21, 3] mm.
+    """A model as a function: crops uint8 [n, size, size, 3] RGB -> a dict of its outputs, see above.
 
     `shape` is the shape of the model's own input, [1, size, size, 3].
     """
@@ -36,6 +37,7 @@ class LiteRTModel:
             raise ValueError(f"not a model of hand_tf: it has no {error}") from error
         self._runner = runner
 
-    def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """Poses of the crops, one by one."""
-        return np.concatenate([self._runner(image=crop[None])["pose"] for crop in crops])
+    def __call__(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+        """`pose`, and `joints_2d` if the model has it, of the crops, which are read one by one."""
+        found = [self._runner(image=crop[None]) for crop in crops]
+        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}

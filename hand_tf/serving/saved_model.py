@@ -2,8 +2,9 @@
 
 The signature `serving_default` takes and gives
 
-    image    uint8   [batch, size, size, 3]   RGB
-    pose     float32 [batch, 21, 3]           mm
+    image       uint8   [batch, size, size, 3]   RGB
+    pose        float32 [batch, 21, 3]           mm
+    joints_2d   float32 [batch, 21, 2]           px of the crop; not from runs of version 0.2.0
 """
 
 import os
@@ -14,17 +15,17 @@ import tensorflow as tf
 
 
 def write_saved_model(folder: str | os.PathLike, model: keras.Model, batch: int | None = None) -> None:
-    """Writes a pose estimator (source -> pose) to `folder`; `batch` fixes the batch size, None leaves it free."""
+    """Writes a pose estimator (source -> pose, joints_2d) to `folder`; `batch` fixes the batch size, None frees it."""
     archive = keras.export.ExportArchive()
     archive.track(model)
     signature = [tf.TensorSpec([batch, *model.inputs[0].shape[1:]], tf.uint8, name="image")]
     # Choice: the input is called `image`, a name that needs no knowledge of how the model was trained.
-    archive.add_endpoint("serve", lambda image: {"pose": model({"source": image}, training=False)["pose"]}, signature)
+    archive.add_endpoint("serve", lambda image: dict(model({"source": image}, training=False)), signature)
     archive.write_out(folder, verbose=False)
 
 
 class SavedModel:
-    """A model as a function: crops uint8 [n, size, size, 3] RGB -> poses float32 [n, 21, 3] mm.
+    """A model as a function: crops uint8 [n, size, size, 3] RGB -> a dict of its outputs, see above.
 
     `shape` is the shape of the model's own input, [None, size, size, 3].
     """
@@ -37,6 +38,6 @@ class SavedModel:
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
             raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
 
-    def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """Poses of the crops."""
-        return self._signature(image=tf.constant(crops))["pose"].numpy()
+    def __call__(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+        """`pose`, and `joints_2d` if the model has it, of the crops."""
+        return {name: value.numpy() for name, value in self._signature(image=tf.constant(crops)).items()}

@@ -96,7 +96,7 @@ def tiny(tmp_path_factory):
     records = write_records(root / "records", random)
     parts = {
         "encoder": default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8),
-        "pose_head": default_networks.pose_head(16, width=32),
+        "pose_head": default_networks.pose_head(16, SIZE),
     }
     mean = right_hand() - right_hand()[0]
     parts["pose_head"].get_layer("pose").set_statistics(mean, np.full((21, 3), 25.0) * (mean != 0))

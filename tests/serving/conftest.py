@@ -20,7 +20,7 @@ def run(tmp_path_factory):
     keras.utils.set_random_seed(3)
     folder, random = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
     encoder = default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8)
-    pose_head = default_networks.pose_head(16, width=32)
+    pose_head = default_networks.pose_head(16, SIZE)
     std = random.uniform(10, 40, (21, 3))
     std[0] = 0
     pose_head.get_layer("pose").set_statistics(std * random.normal(size=(21, 3)), std)

@@ -24,6 +24,20 @@ def test_a_crop_shows_what_lies_at_its_place():
         np.testing.assert_array_equal(rotation, np.eye(3))
 
 
+def test_places_in_a_crop_are_places_in_the_picture():
+    """Colours are coordinates again: what a pixel of the crop shows is where `to_picture` takes it."""
+    x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+    image = np.stack([x, y, np.zeros_like(x)], -1).astype(np.uint8)
+    K = np.array([[150.0, 0, (WIDTH - 1) / 2], [0, 150, (HEIGHT - 1) / 2], [0, 0, 1]])
+    lens = geometry.Camera("", WIDTH, HEIGHT, K, np.array([-0.2, 0.05, 0.001, 0, 0]), np.eye(3), np.zeros(3))
+    places = np.stack(np.meshgrid(np.arange(4, 60), np.arange(4, 60)), -1).reshape(-1, 2)
+    for camera, box in ((None, BOX), (lens, BOX), (lens, (95.0, 60.0, 30.0, 40.0))):
+        crop, _ = box_crops.cut(image, box, 64, 1.2, camera)
+        found = box_crops.to_picture(places, box, 64, 1.2, camera)
+        np.testing.assert_allclose(found, crop[places[:, 1], places[:, 0], :2], atol=1.0)
+        assert np.ptp(found, axis=0).min() > 25
+
+
 def test_large_pictures_do_not_alias():
     stripes = np.zeros((320, 320, 3), np.uint8)
     stripes[:, ::2] = 254

@@ -31,9 +31,12 @@ def test_the_saved_model_is_the_run(run, model):
     random = np.random.default_rng(1)
     for batch in (1, 3):
         images = random.integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
-        expected = head.predict_on_batch(encoder.predict_on_batch(images)["points"])["pose"]
-        assert np.ptp(expected) > 10  # mm: not a model that says nothing
-        np.testing.assert_allclose(estimate(images), expected, atol=export_model.TOLERANCE)
+        expected = head.predict_on_batch(encoder.predict_on_batch(images)["points"])
+        assert np.ptp(expected["pose"]) > 10  # mm: not a model that says nothing
+        found = estimate(images)
+        assert set(found) == {"pose", "joints_2d"}
+        for name, values in found.items():
+            np.testing.assert_allclose(values, expected[name], atol=export_model.TOLERANCE)
 
 
 def test_the_description_says_what_the_model_is_and_nothing_about_the_machine(model):

@@ -32,7 +32,7 @@ def run(records, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:  # the converter takes its time for every layer
         patch.setattr(mobile, "STAGES", ((1, 16, 1, 1, 3), (4, 24, 2, 2, 3), (6, 40, 2, 2, 5)))
         encoder = default_networks.encoder(SIZE, backbone="mobile", width=16, num_points=16, appearance_size=8)
-    pose_head = default_networks.pose_head(16, width=64)
+    pose_head = default_networks.pose_head(16, SIZE)
     pose_head.get_layer("pose").set_statistics(random.normal(0, 30, (21, 3)), random.uniform(10, 40, (21, 3)))
     encoder.save(folder / "encoder.keras")
     pose_head.save(folder / "pose_head.keras")
@@ -78,6 +78,9 @@ def test_the_float_model_is_the_run(run, exact, images):
     encoder, head = (keras.models.load_model(run / f"{name}.keras", compile=False) for name in ("encoder", "pose_head"))
     expected = head.predict_on_batch(encoder.predict_on_batch(images)["points"])["pose"]
     found = load_exported(exact).estimate(images)
+    places = litert.LiteRTModel((exact / model_files.LITERT).read_bytes())(images)["joints_2d"]
+    expected_places = head.predict_on_batch(encoder.predict_on_batch(images)["points"])["joints_2d"]
+    np.testing.assert_allclose(places, expected_places, atol=export_model.LITERT_TOLERANCE)
     assert found.shape == (3, 21, 3) and np.ptp(expected) > 10  # mm: not a model that says nothing
     np.testing.assert_allclose(found, expected, atol=export_model.LITERT_TOLERANCE)
 

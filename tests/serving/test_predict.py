@@ -15,9 +15,9 @@ import tiny_dump
 
 from hand_tf import predict
 from hand_tf.core import command_line, crops, geometry, skeleton
-from hand_tf.serving import boxes, intrinsics
+from hand_tf.serving import box_crops, boxes, intrinsics, saved_model
 from hand_tf.serving.boxes import HandBox
-from hand_tf.serving.estimator import load_exported
+from hand_tf.serving.estimator import PoseEstimator, load_exported
 from hand_tf.serving.pictures import InputPicture
 
 if keras.backend.backend() != "tensorflow":
@@ -125,16 +125,16 @@ def test_a_left_hand_is_a_mirrored_right_hand(picture, model, tmp_path):
 
 
 @pytest.mark.parametrize("with_camera", [False, True])
-def test_the_drawn_skeleton_fills_the_box(picture, model, tmp_path, with_camera):
+def test_the_skeleton_is_drawn_where_the_model_sees_the_joints(picture, model, tmp_path, with_camera):
     file, output = save(tmp_path / "in" / "a.png", np.zeros_like(picture)), tmp_path / "out"
-    flags = []
-    if with_camera:
-        flags = [f"--intrinsics={write_intrinsics(tmp_path / 'k.json', pinhole((-0.2, 0.1, 0, 0, 0)))}"]
+    camera = pinhole((-0.2, 0.1, 0, 0, 0)) if with_camera else None
+    flags = [f"--intrinsics={write_intrinsics(tmp_path / 'k.json', camera)}"] if with_camera else []
     content = predicted(model, output, file, box_text(BOX), *flags)
     joints = np.array(content["predictions"][0]["joints_2d"])
+    black = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    places = saved_model.SavedModel(model)(black)["joints_2d"][0].astype(float)
+    np.testing.assert_allclose(joints, box_crops.to_picture(places, BOX, SIZE, 1.5, camera), atol=0.02)
     low, high = joints.min(0), joints.max(0)
-    np.testing.assert_allclose((low + high) / 2, [40 + 49 / 2, 30 + 35 / 2], atol=0.02)
-    assert (high - low).max() == pytest.approx(49, abs=0.02)
     drawn = cv2.imread(str(output / "overlays" / "a.png"))
     assert drawn.shape == picture.shape
     # Coloured pixels are skeleton, white ones the box and the wrist.
@@ -143,6 +143,16 @@ def test_the_drawn_skeleton_fills_the_box(picture, model, tmp_path, with_camera)
     for edge in (drawn[30, 40:90], drawn[65, 40:90], drawn[30:66, 40], drawn[30:66, 89]):
         assert (edge > 200).all(-1).mean() > 0.7  # the rest lies under the skeleton
     assert not list(output.rglob("*partial*"))
+
+
+@pytest.mark.parametrize("camera", [None, pinhole((-0.2, 0.1, 0, 0, 0))], ids=["plain", "camera"])
+def test_a_model_that_does_not_know_the_places_has_its_pose_laid_over_the_box(picture, estimator, camera):
+    """Models of version 0.2.0."""
+    older = PoseEstimator(lambda crops: {"pose": estimator.estimate(crops)}, SIZE, 1.5)
+    ((hand,),) = older.predict_pictures([InputPicture("x", None, picture, [HandBox(BOX, "right")])], camera)
+    low, high = hand.joints_2d.min(0), hand.joints_2d.max(0)
+    np.testing.assert_allclose((low + high) / 2, [40 + 49 / 2, 30 + 35 / 2], atol=0.02)
+    assert (high - low).max() == pytest.approx(49, abs=0.02)
 
 
 def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
