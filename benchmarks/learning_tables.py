@@ -1,0 +1,39 @@
+"""The tables of docs/learning.md, each a function of the folder with the measurements."""
+
+import functools
+import pathlib
+
+from benchmarks.measurements import markdown, newest, source
+
+
+def study(docs: pathlib.Path, name: str, runs: str) -> str:
+    """The results of the study called `name`, whose runs lie in the folder `runs`."""
+    line = newest(docs, "learning", lambda head: head["name"] == name)
+    head, rows = line["headline"], []
+    for row in line["rows"]:
+        labels = f"{row['labels']:,}" + (f" + {row['validation_labels']:,}" if row["validation_labels"] else "")
+        numbers = (_shown(row[rule]) for rule in ("box2d", "joints3d", "fused", "joints_2d_px"))
+        steps = " + ".join(f"{steps:,}" for steps in row["steps"])
+        rows.append((f"{row['scenario']}: {row['configuration']}", labels, *numbers, steps, row["minutes"]))
+    header = ("scenario: configuration", "labels", "box2d", "joints3d", "views fused", "px", "steps", "minutes")
+    seeds = sorted({row["seeds"] for row in line["rows"]})
+    count = " or ".join(map(str, seeds)) + (" seed" if seeds == [1] else " seeds")
+    return "\n\n".join(
+        [
+            markdown(header, rows),
+            f"N-MPJPE in mm over 21 joints, the wrist included, on {head['crops']:,} crops of {head['test']}, whom no"
+            f" training used; {count}. The labels' mean pose: {head['mean_pose']:.1f}. "
+            + source(line, "learning", f"--runs={runs}"),
+        ]
+    )
+
+
+def _shown(value):
+    mean, spread = value
+    return f"{mean:.1f}" if spread is None else f"{mean:.1f} ± {spread:.1f}"
+
+
+TABLES = {
+    "learning_demo": functools.partial(study, name="demo", runs="demo/runs"),
+    "learning_development": functools.partial(study, name="development", runs="development"),
+}
