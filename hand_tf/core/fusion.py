@@ -69,6 +69,33 @@ def fuse_instants(
     return fused, summed(distance * given) / summed(given * np.ones_like(distance))
 
 
+def disagreement(world: np.ndarray, instants: np.ndarray, rotations: np.ndarray) -> float:
+    """How far single views are from what the other views of their instant say together, as a share of the hand's size.
+
+    For each view, |s P - J| / |J| with the joints J that the other views give, fused, and the best scale s of its own
+    pose P; the mean over views of the instants that have several. It needs no label: 0 if all views agree. Views that
+    agree on a mistake agree.
+
+    Args: as for `fuse_instants`.
+    """
+    _, instants, counts = np.unique(instants, return_inverse=True, return_counts=True)
+    members = [np.flatnonzero(instants == n) for n in np.flatnonzero(counts > 1)]
+    view, other = (np.concatenate(part) for part in zip(*map(_pairs, members), strict=True))
+    alone, position = np.unique(view, return_inverse=True)
+    fused, _ = fuse_instants(world[other], position, rotations[other])
+    poses = world[alone]
+    scale = np.sum(poses * fused, axis=(1, 2)) / np.maximum(np.sum(poses**2, axis=(1, 2)), 1e-9)
+    distance = np.linalg.norm(np.maximum(scale, 0)[:, None, None] * poses - fused, axis=(1, 2))
+    return float(np.mean(distance / np.maximum(np.linalg.norm(fused, axis=(1, 2)), 1e-9)))
+
+
+def _pairs(members):
+    """All ordered pairs of different members, as two arrays."""
+    first, second = np.meshgrid(members, members, indexing="ij")
+    different = first != second
+    return first[different], second[different]
+
+
 def _distances(difference, metric):
     """Lengths [n, 21] of differences [n, 21, 3] in the metrics [n, 3, 3] of their views."""
     return np.sqrt(np.maximum(np.sum((difference @ metric) * difference, axis=-1), 0.0))

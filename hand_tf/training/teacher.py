@@ -8,6 +8,10 @@ Step 2 reads no label: depth, which one camera has to guess, is seen by another 
 kept in the run's folder, so a run that continues has the same teacher.
 
     WORKDIR/fused_poses.npz    keys [n], world [n, 21, 3] mm, spread [n, 21] mm
+    WORKDIR/teacher.json       how good the teacher is on the held-out stretches, if there are any
+
+Views can agree on a mistake, and a student that learns it is no better than its teacher. So both are measured on what
+neither has learned from: on held-out labels if there are any, otherwise by how far a view is from what the others say.
 """
 
 import pathlib
@@ -16,14 +20,16 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from hand_tf.core import atomic, fusion
+from hand_tf.core import atomic, fusion, reading
 from hand_tf.core.records_folder import Records
 from hand_tf.data import batching, held_out, labelled_crops, scenarios
 from hand_tf.data.fused_labels import FusedPoses
 from hand_tf.nets import models
+from hand_tf.training import probe, validation
 from hand_tf.training.settings import TrainingSettings
 
-FILE = "fused_poses.npz"
+FILE, QUALITY_FILE = "fused_poses.npz", "teacher.json"
+HELD_OUT_INSTANTS = 200  # that `quality` looks at, about
 
 
 def fused_poses(settings: TrainingSettings, records: Records, parts: dict[str, keras.Model]) -> FusedPoses:
@@ -59,6 +65,49 @@ def fused_poses(settings: TrainingSettings, records: Records, parts: dict[str, k
         flush=True,
     )
     return _weighted(names, world, spread)
+
+
+def quality(
+    settings: TrainingSettings, records: Records, parts: dict[str, keras.Model], held_out_labels: dict | None
+) -> dict[str, float]:
+    """How good an estimator is on the held-out stretches; empty without --validation_share.
+
+    `val_n_mpjpe` mm if there are held-out labels, and `view_disagreement`, see `fusion.disagreement`.
+    """
+    subjects = scenarios.parse_subjects(settings.subjects, records.manifest.subjects)
+    held = held_out.held_out_keys(records.index, settings.validation_share)
+    rows = [row for row in records.index if row["key"] in held and row["subject"] in subjects]
+    rows = [row for row in rows if len(row["cameras"]) > 1]
+    rows = rows[:: max(len(rows) // HELD_OUT_INSTANTS, 1)]
+    if not rows:
+        return {}
+    found = {}
+    if held_out_labels:
+        estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
+        samples = probe.with_images(held_out_labels, whole_only=False)
+        found["val_n_mpjpe"] = validation.measure(estimator, samples)["val_n_mpjpe"]
+    keys, poses, rotations = predict_all(parts, records, [(r["key"], name) for r in rows for name in r["cameras"]])
+    world = fusion.to_world(poses, rotations)
+    return found | {"view_disagreement": fusion.disagreement(world, np.unique(keys, return_inverse=True)[1], rotations)}
+
+
+def quality_of_teacher(
+    settings: TrainingSettings, records: Records, parts: dict[str, keras.Model], held_out_labels: dict | None
+) -> dict[str, float]:
+    """The teacher's `quality`, from the run's folder if it is there; `parts` are still the teacher's."""
+    path = pathlib.Path(settings.workdir) / QUALITY_FILE
+    if not path.is_file():
+        atomic.write_json(path, quality(settings, records, parts, held_out_labels))
+    return reading.read_json_object(path)
+
+
+def compare(teacher: dict[str, float], student: dict[str, float]) -> str:
+    """A sentence on what a student has gained; both are from `quality`."""
+    name = "val_n_mpjpe" if "val_n_mpjpe" in student else "view_disagreement"
+    before, after = teacher[name], student[name]
+    shown = "{:.1f} mm" if name == "val_n_mpjpe" else "{:.1%}"
+    text = f"held-out stretches: {name} {shown.format(after)}, its teacher {shown.format(before)}"
+    return text if after < before else f"warning: the student is not better than its teacher. {text}; keep the teacher"
 
 
 def _weighted(keys: np.ndarray, world: np.ndarray, spread: np.ndarray) -> FusedPoses:

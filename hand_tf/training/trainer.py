@@ -69,7 +69,10 @@ def _train(settings, records):
     # The order matters: parts first from an earlier run or from scratch, then a checkpoint of this run over them.
     with strategy().scope():
         parts = networks.make_parts(settings, regime, crop_size)
-    fused = teacher.fused_poses(settings, records, parts) if regime.fused else None
+    fused = before = None
+    if regime.fused:
+        fused = teacher.fused_poses(settings, records, parts)
+        before = teacher.quality_of_teacher(settings, records, parts, held_out) if leads else {}
     with strategy().scope():
         model = networks.compile_model(settings, regime, parts, crop_size, labels, fused)
     # Before a checkpoint is restored: one of the probe's references is the encoder before training.
@@ -96,7 +99,7 @@ def _train(settings, records):
                 verbose=0,
             )
     if leads:
-        _finish(settings, records, parts, model, num_labels, held_out, history.rows)
+        _finish(settings, records, parts, model, num_labels, held_out, history.rows, before)
 
 
 def _solve(settings, parts, model, batches, watching):
@@ -137,8 +140,11 @@ def strategy():
     return tf.distribute.MirroredStrategy()
 
 
-def _finish(settings, records, parts, model, num_labels, held_out, rows):
-    """Saves the networks of the epoch that is kept, and the summary of the run."""
+def _finish(settings, records, parts, model, num_labels, held_out, rows, before):
+    """Saves the networks of the epoch that is kept, and the summary of the run.
+
+    `before` is the quality of the teacher on held-out stretches, if there is one.
+    """
     folder, regime = pathlib.Path(settings.workdir), REGIMES[settings.regime]
     num_epochs = int(rows[-1]["epoch"]) if rows else settings.epochs  # somebody may have removed history.csv
     kept_epoch = validation.best_epoch(rows) if settings.keep == "best" else num_epochs
@@ -163,6 +169,10 @@ def _finish(settings, records, parts, model, num_labels, held_out, rows):
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
     }
+    if before:
+        after = teacher.quality(settings, records, parts, held_out)
+        summary |= {"held_out": {"teacher": before, "student": after}}
+        print(teacher.compare(before, after))
     run_folder.finish(folder, parts, summary)
     print(f"{folder}: finished after {seconds:.0f} s of training; kept the networks of epoch {kept_epoch}")
     if regime.labelled:

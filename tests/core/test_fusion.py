@@ -122,3 +122,34 @@ def test_a_view_without_weight_is_as_if_it_were_not_there():
         fuse(world, rotations, weights=weights), fuse(world[rest], rotations[rest]), strict=True
     ):
         np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_views_that_agree_do_not_disagree_and_noise_shows():
+    rotations, instants = turns(3 * VIEWS), np.repeat(np.arange(3), VIEWS)
+    hands = np.stack([hand(n) for n in range(3)])[instants]
+    scales = np.random.default_rng(0).uniform(0.5, 2, (len(hands), 1, 1))
+    assert fusion.disagreement(hands, instants, rotations) == pytest.approx(0, abs=1e-6)
+    found = [fusion.disagreement(seen_each(hands, rotations, noise), instants, rotations) for noise in (5, 20, 60)]
+    assert 0.02 < found[0] < found[1] < found[2]
+    # All poses at another size are the same hands; instants of one view say nothing.
+    noisy = seen_each(hands, rotations, 5)
+    assert fusion.disagreement(7 * noisy, instants, rotations) == pytest.approx(found[0], rel=0.1)
+    more = np.concatenate([noisy, 9 * noisy[:1]]), np.append(instants, 3), np.concatenate([rotations, rotations[:1]])
+    assert fusion.disagreement(*more) == pytest.approx(found[0])
+    assert fusion.disagreement(scales * hands, instants, rotations) < 0.35
+
+
+def test_a_view_is_compared_with_the_others_alone():
+    """By hand, for two instants of two views: each is compared with the other one."""
+    rotations, instants = turns(4), np.array([0, 1, 0, 1])
+    world = np.stack([hand(n) for n in range(4)])
+    errors = []
+    for view, other in ((0, 2), (2, 0), (1, 3), (3, 1)):
+        p, f = world[view].ravel(), world[other].ravel()
+        errors.append(np.linalg.norm(max(p @ f / (p @ p), 0) * p - f) / np.linalg.norm(f))
+    assert fusion.disagreement(world, instants, rotations) == pytest.approx(np.mean(errors), rel=1e-6)
+
+
+def seen_each(hands, rotations, noise):
+    errors = np.random.default_rng(1).normal(0, noise, hands.shape)
+    return fusion.to_world(fusion.to_views(hands, rotations) + errors, rotations)

@@ -125,6 +125,31 @@ def test_a_student_without_labels_says_so_and_can_be_measured(records, estimator
     assert "no labels of its own" in capsys.readouterr().out
 
 
+def test_teacher_and_student_are_compared_on_what_neither_learned_from(records, estimator, tmp_path, capsys):
+    opened = records_folder.open_records(records)
+    share = ["--validation_share=0.3"]
+    head, start = tmp_path / "head", f"--init_from={estimator.parent / 'pretrain'}"
+    assert run(records, head, "pose_head", "--scenario=S0:8", start, *share) == 0
+    flags = ["multi_view_teacher", "--scenario=S0:8", f"--init_from={head}", *share]
+    assert run(records, tmp_path / "student", *flags) == 0
+    printed, summary = capsys.readouterr().out, json.loads((tmp_path / "student" / "run.json").read_text())
+    assert "held-out stretches: val_n_mpjpe" in printed
+    settings = settings_of(records, head, tmp_path / "x", validation_share=0.3, scenario="S0:8", subjects="S0..S4")
+    held = run_data.load_run_labels(settings, opened)[1]
+    for who, folder in (("teacher", head), ("student", tmp_path / "student")):
+        found = teacher.quality(settings, opened, parts.load_parts(folder, 32), held)
+        assert summary["held_out"][who] == pytest.approx(found, rel=1e-3)
+    assert teacher.quality(settings_of(records, head, tmp_path), opened, {}, None) == {}
+
+
+def test_a_student_that_is_no_better_is_named():
+    assert teacher.compare({"val_n_mpjpe": 40.0, "view_disagreement": 0.1}, {"val_n_mpjpe": 38.0}) == (
+        "held-out stretches: val_n_mpjpe 38.0 mm, its teacher 40.0 mm"
+    )
+    worse = teacher.compare({"view_disagreement": 0.21}, {"view_disagreement": 0.3})
+    assert worse.startswith("warning: the student is not better than its teacher. ") and "30.0%" in worse
+
+
 def test_a_student_needs_an_estimator_and_two_views(records, estimator, tmp_path, capsys):
     start = f"--init_from={estimator.parent / 'pretrain'}"
     assert run(records, tmp_path / "run", "multi_view_teacher", start) == 1
