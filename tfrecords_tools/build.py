@@ -71,6 +71,15 @@ class BuildSettings:
         "Take only these cameras, such as 00_03,00_07.", Selection.cameras, section=_SELECTION
     )
 
+    crops_from: str = setting(
+        "Where centre and size of the crops come from: the joints (boxes for hands without joints), or boxes.csv alone,"
+        " as when a detector has found the hands. Joints then only serve as labels, and hands without boxes are left"
+        " out.",
+        Selection.crops_from,
+        section=_SELECTION,
+        choices=("joints", "boxes"),
+    )
+
     def __post_init__(self) -> None:
         check(self)
 

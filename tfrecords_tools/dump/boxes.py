@@ -1,6 +1,7 @@
 """Hands without joints, from `boxes.csv`: frame,camera,person,side,x,y,width,height (px, one row per camera).
 
-Such an instant serves pre-training only. From boxes with centres `b_i` and longer sides `w_i`, in cameras of focal
+Such an instant serves pre-training only. On request, hands with joints are placed by their boxes too, as if there were
+no joints; these then serve as labels alone. From boxes with centres `b_i` and longer sides `w_i`, in cameras of focal
 length `f_i` at distances `d_i` from the hand:
 
     centre = triangulate(b_1, .., b_V),   radius = max_i  w_i d_i / (2 f_i)
@@ -8,6 +9,7 @@ length `f_i` at distances `d_i` from the hand:
 # Choice: the largest view, because every box shows the hand foreshortened.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Iterable, Sequence
 
@@ -62,6 +64,25 @@ def locate(boxes: dict[str, np.ndarray], cameras: Sequence[geometry.Camera]) -> 
         distance = np.linalg.norm(camera.R @ centre + camera.t)
         radius = max(radius, side * distance / (2 * np.sqrt(camera.K[0, 0] * camera.K[1, 1])))
     return centre, float(radius)
+
+
+def keep_labels(
+    placed: Sequence[panoptic.HandInstant], labelled: Iterable[panoptic.HandInstant], skipped: Skipped
+) -> list[panoptic.HandInstant]:
+    """Instants `placed` by their boxes, with the joints of the same hands in `labelled`, if these have any.
+
+    Hands with joints and without boxes are counted in `skipped`.
+    """
+    joints = {(each.frame, each.subject, each.side): each for each in labelled}
+    found = []
+    for instant in placed:
+        label = joints.pop((instant.frame, instant.subject, instant.side), None)
+        if label is not None:
+            instant = dataclasses.replace(instant, joints=label.joints, accepted=label.accepted)
+        found.append(instant)
+    for label in joints.values():
+        skipped.add("instants: joints, but no boxes that meet (--crops_from=boxes)", label.name)
+    return found
 
 
 def read_instants(

@@ -44,7 +44,8 @@ class HandInstant:
         accepted: [21] bool, which joints can be relied on.
         centre, radius: [3] mm and mm, a sphere about the hand: the mean of the accepted joints and its distance to the
             farthest of them, or what 2D boxes say.
-        cameras: names of those that have a box of the hand; None for a hand with joints, which any camera may see.
+        cameras: names of those that have a box of the hand; None for a hand placed by its joints, which any camera may
+            see.
     """
 
     sequence: str

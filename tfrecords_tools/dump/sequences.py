@@ -24,6 +24,7 @@ class Selection:
         max_error: joints are accepted up to this averageReproError, px.
         frame_stride: only frames whose number is a multiple of it.
         cameras: names of the cameras; empty for all.
+        crops_from: `joints`, or `boxes`: crops and background come from boxes.csv alone, also where there are joints.
     """
 
     hands: str = "both"
@@ -32,6 +33,7 @@ class Selection:
     max_error: float = 20.0
     frame_stride: int = 1
     cameras: tuple[str, ...] = ()
+    crops_from: str = "joints"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,13 +104,14 @@ def read(sequence_dir: pathlib.Path, selection: Selection, skipped: Skipped) -> 
     labelled, occupied = panoptic.read_hands(
         sequence_dir, selection.min_score, selection.max_error, subject_of, skipped
     )
-    unlabelled, boxes_of = boxes.read_instants(sequence_dir, cameras, subject_of, labelled, skipped)
+    if selection.crops_from == "boxes":
+        placed, boxes_of = boxes.read_instants(sequence_dir, cameras, subject_of, [], skipped)
+        hands, occupied = boxes.keep_labels(placed, labelled, skipped), {}
+    else:
+        unlabelled, boxes_of = boxes.read_instants(sequence_dir, cameras, subject_of, labelled, skipped)
+        hands = labelled + unlabelled
     sides = skeleton.SIDES if selection.hands == "both" else (selection.hands,)
-    instants = [
-        instant
-        for instant in labelled + unlabelled
-        if instant.side in sides and instant.frame % selection.frame_stride == 0
-    ]
+    instants = [instant for instant in hands if instant.side in sides and instant.frame % selection.frame_stride == 0]
     if not instants:
         reasons = "; ".join(line.strip() for line in skipped.lines()) or "hdHand3d and boxes.csv name none"
         raise ValueError(f"{sequence_dir}: no usable hand ({reasons})")

@@ -35,7 +35,8 @@ def _reason_to_drop(instant, camera, pixels, margin):
     position = camera.R @ instant.centre + camera.t
     if position[2] <= 0 or np.linalg.norm(position) < 2 * margin * instant.radius:
         return "views: hand behind the camera or nearer than the crop is wide"
-    if not geometry.inside(pixels[instant.accepted], camera).all():
+    placed_by_joints = instant.cameras is None  # otherwise a box says that the camera sees the hand
+    if placed_by_joints and not geometry.inside(pixels[instant.accepted], camera).all():
         return "views: a joint leaves the frame"
     return None
 

@@ -46,6 +46,8 @@ def write(
     if max(rates) > 1.01 * min(rates):
         raise ValueError(f"--input: sequences differ in frames per second ({min(rates):g} and {max(rates):g})")
     identity = {name: value for name, value in build_flags.items() if name not in MAY_CHANGE}
+    if identity["crops_from"] == Selection.crops_from:
+        del identity["crops_from"]  # which builds that 0.2.0 began do not have
     identity["sequences"] = {sequence.name: sequences.digest(sequence) for sequence in dumps}
     work_folder.claim_work_folder(settings.output, identity)
     if (settings.output / records_folder.MANIFEST).is_file():

@@ -153,6 +153,30 @@ def test_hands_without_joints_become_unlabelled_records(tmp_path):
             assert all((np.abs(crop.astype(int) - colour).max(-1) < 110).any() for colour in tiny_dump.MARKERS.values())
 
 
+def test_crops_from_boxes_are_those_of_a_dump_without_joints(tmp_path):
+    """Pixels, cameras and backgrounds do not change with the joints; joints of hands with boxes are their labels."""
+    folder, bare = tmp_path / "a" / "pose1", tmp_path / "b" / "pose1"
+    for place in (folder, bare):
+        rig, rows = tiny_dump.write(place, sides=("right",)), []
+        for frame, camera in itertools.product((1, 3, 4, 6), rig):
+            pixels = geometry.project(tiny_dump.joints_at(frame, "right"), camera)
+            rows.append((frame, camera.name, 0, "right", *pixels.min(0), *(np.ptp(pixels, axis=0) + 1)))
+        tiny_dump.write_csv(place / "boxes.csv", boxes.COLUMNS, rows)
+    shutil.rmtree(bare / "hdHand3d")
+    report = build.build(settings(folder, tmp_path / "with", crops_from="boxes"))
+    assert (report["records"], report["labelled"]) == (4, 4)
+    assert report["skipped"]["instants: joints, but no boxes that meet (--crops_from=boxes)"]["count"] == 4
+    assert build.build(settings(bare, tmp_path / "without"))["labelled"] == 0
+    found, expected = records(tmp_path / "with"), records(tmp_path / "without")
+    assert found.keys() == expected.keys()
+    for key, record in found.items():
+        for name in ("crops", "backgrounds", "rotations", "intrinsics", "camera_centres"):
+            np.testing.assert_array_equal(record[name], expected[key][name])
+        np.testing.assert_allclose(record["joints"], tiny_dump.joints_at(record["frame"], "right"), atol=1e-2)
+    with pytest.raises(ValueError, match="no usable hand"):
+        build.build(settings(folder, tmp_path / "no", crops_from="boxes", hands="left"))
+
+
 def test_inputs_that_cannot_be_used_give_one_clear_line(dump, tmp_path):
     empty = tmp_path / "pose2"
     tiny_dump.write_calibration(empty, [tiny_dump.calibration_entry(camera) for camera in tiny_dump.cameras()])
@@ -196,6 +220,7 @@ def test_the_command_reports(dump, tmp_path, capsys):
         "workers": 1,
         "seed": 0,
         "cameras": [],
+        "crops_from": "joints",
     }
 
 
