@@ -1,12 +1,13 @@
 """Benchmarks: their flags, the sizes that they measure, and one step of what `train_step` times."""
 
 import importlib
+import json
 import pathlib
 
 import numpy as np
 import pytest
 
-from benchmarks import steps
+from benchmarks import learning, learning_tables, measurements, steps
 from hand_tf.core import command_line
 from hand_tf.training import regimes
 
@@ -46,3 +47,33 @@ def test_a_step_of_all_parts_learns_from_finite_losses():
         pretrained = steps.step_flops(regimes.REGIMES["pretrain"], flops, once)
         supervised = steps.step_flops(regimes.REGIMES["supervised"], flops, once)
         assert steps.step_flops(regime, flops, once) == pretrained + supervised
+
+
+def _result(folder, regime, scenario, labels, error, start=None, seed=0, also_trained_on=""):
+    """The results of a run as `evaluate` leaves them; joints3d is 2 mm lower than box2d, the fused poses 10 mm."""
+    folder.mkdir(parents=True)
+    flags = {"regime": regime, "seed": str(seed), "in_plane_degrees": "0"}
+    run = {"regime": regime, "configuration": regime + (" on pretrain" if start else ""), "scenario": scenario}
+    run |= {"labels": labels, "validation_labels": 0, "steps": 10, "seconds": 60.0, "flags": flags, "before": start}
+    numbers = {"n_mpjpe": error, "fused": {"n_mpjpe": error - 10}, "joints_2d_px": 3.0, "reference": {"n_mpjpe": 70.0}}
+    data = {"subjects": "S9+S10", "crop_size": 64, "index_sha256": "0", "max_crops": 0, "box_margin": 1.5}
+    content = {"run": run, "crops": 99, "data": data | {"also_trained_on": also_trained_on}, "versions": {}}
+    content |= {"machine": {}, "results": {"box2d": numbers, "joints3d": numbers | {"n_mpjpe": error - 2}}}
+    (folder / "results.json").write_text(json.dumps(content))
+
+
+def test_results_of_a_study_become_a_table(tmp_path, monkeypatch):
+    start = {"steps": 20, "seconds": 120.0, "flags": {"regime": "pretrain", "in_plane_degrees": "0"}, "before": None}
+    for seed, error in enumerate((50.0, 54.0)):
+        _result(tmp_path / f"head{seed}", "pose_head", "S0:64", 64, error, start, seed)
+    _result(tmp_path / "alone", "supervised", "S0:640", 640, 60.0)
+    docs = [f"--output={tmp_path}", "--name=demo"]
+    assert command_line.run(learning.main, [f"--runs={tmp_path}", *docs]) == 0
+    head, alone = measurements.newest(tmp_path, "learning")["rows"]
+    assert (head["box2d"], head["joints3d"], head["fused"]) == ([52.0, 2.83], [50.0, 2.83], [42.0, 2.83])
+    assert (head["seeds"], head["steps"], head["minutes"]) == (2, [20, 10], 3.0)  # with the pre-training
+    assert (alone["scenario"], alone["box2d"], alone["steps"]) == ("S0:640", [60.0, None], [10])
+    text = learning_tables.TABLES["learning_demo"](tmp_path)
+    assert "| S0:64: pose_head on pretrain | 64 | 52.0 ± 2.8 | 50.0 ± 2.8 |" in text and "1 or 2 seeds" in text
+    _result(tmp_path / "seen", "supervised", "S9:8", 8, 20.0, also_trained_on="S9")
+    assert command_line.run(learning.main, [f"--runs={tmp_path}", *docs]) == 1
