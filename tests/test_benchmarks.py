@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from benchmarks import learning, learning_tables, measurements, steps
+from benchmarks import learning, learning_tables, measurements, steps, time_to_accuracy
 from hand_tf.core import command_line
 from hand_tf.training import regimes
 
@@ -77,3 +77,24 @@ def test_results_of_a_study_become_a_table(tmp_path, monkeypatch):
     assert "| S0:64: pose_head on pretrain | 64 | 52.0 ± 2.8 | 50.0 ± 2.8 |" in text and "1 or 2 seeds" in text
     _result(tmp_path / "seen", "supervised", "S9:8", 8, 20.0, also_trained_on="S9")
     assert command_line.run(learning.main, [f"--runs={tmp_path}", *docs]) == 1
+
+
+def test_the_first_epoch_that_is_good_enough_counts():
+    errors = ("60", "", "44", "48", "39")
+    history = [{"epoch": f"{n}.0", "seconds": "30", "probe": error} for n, error in enumerate(errors, 1)]
+    found = [time_to_accuracy.reached(history, 32, 200, error) for error in (70, 45, 40, 30)]
+    assert found == [[0.5, 6400], [1.5, 19200], [2.5, 32000], None]
+
+
+@pytest.mark.slow
+def test_flagfiles_are_trained_side_by_side(records, tmp_path, capsys):
+    flags = [f"--data_dir={records}", f"--output={tmp_path / 'runs'}", f"--docs={tmp_path}", "--sizes=smoke"]
+    flags += ["--run=pretrain", "--run=pretrain,version_0_2_0", "--also=--probe_crops=24", "--errors=500,1"]
+    assert command_line.run(time_to_accuracy.main, flags) == 0
+    printed = capsys.readouterr().out
+    first, second = measurements.newest(tmp_path, "time_to_accuracy")["rows"]
+    assert (first["run"], second["run"]) == ("pretrain-seed0", "pretrain-version_0_2_0-seed0")
+    assert first["reached"]["500"][1] == 12 and first["reached"]["1"] is None and first["triplets"] == 24
+    assert "–" in printed and "500 mm" in printed
+    kept = json.loads((tmp_path / "runs" / second["run"] / "run.json").read_text())["flags"]
+    assert (kept["centre_sigma"], kept["encode_once"]) == ("0.0", "false")

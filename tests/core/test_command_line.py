@@ -155,7 +155,15 @@ def test_shipped_flagfiles_are_found_by_name_from_anywhere(tmp_path, monkeypatch
     assert command_line.parse(TrainingSettings, ["--flagfile=pretrain_aug", *folders]).seed == 7
 
 
-SIZES = {"common", "demo", "development", "evidence", "smoke", "subjects"}  # read after the flagfile of a regime
+SIZES = {
+    "common",
+    "demo",
+    "development",
+    "evidence",
+    "smoke",
+    "subjects",
+    "version_0_2_0",
+}  # read after the flagfile of a regime
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "flags").glob("*.flags")), ids=lambda path: path.stem)
