@@ -5,7 +5,7 @@
     python -m benchmarks.docs_tables
 
 Appends one line to OUTPUT/learning.jsonl: for each scenario and configuration the errors by both crop rules, those of
-the views of an instant fused, and the minutes that it took, pre-training included. Runs that differ in their seeds
+the views of an instant fused, and the steps of each training, the pre-training first. Runs that differ in their seeds
 share a row.
 """
 
@@ -42,15 +42,10 @@ def row_of(labels: int, scenario: str, column: str, results: list[dict]) -> dict
         "configuration": column,
         "seeds": len(results),
         "steps": [run["steps"] for run in configurations.chain(first)][::-1],
-        "minutes": round(_mean([_seconds(result["run"]) for result in results])[0] / 60, 1),
         **{rule: _mean([each["results"][rule]["n_mpjpe"] for each in results]) for rule in crops.CROP_RULES},
         "fused": _mean([each["results"]["box2d"]["fused"]["n_mpjpe"] for each in results]),
         "joints_2d_px": _mean([each["results"]["box2d"]["joints_2d_px"] for each in results]),
     }
-
-
-def _seconds(run):
-    return sum(each["seconds"] for each in configurations.chain(run))
 
 
 def _mean(values):

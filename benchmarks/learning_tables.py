@@ -14,8 +14,8 @@ def study(docs: pathlib.Path, name: str, runs: str) -> str:
         labels = f"{row['labels']:,}" + (f" + {row['validation_labels']:,}" if row["validation_labels"] else "")
         numbers = (_shown(row[rule]) for rule in ("box2d", "joints3d", "fused", "joints_2d_px"))
         steps = " + ".join(f"{steps:,}" for steps in row["steps"])
-        rows.append((f"{row['scenario']}: {row['configuration']}", labels, *numbers, steps, row["minutes"]))
-    header = ("scenario: configuration", "labels", "box2d", "joints3d", "views fused", "px", "steps", "minutes")
+        rows.append((f"{row['scenario']}: {row['configuration']}", labels, *numbers, steps))
+    header = ("scenario: configuration", "labels", "box2d", "joints3d", "views fused", "px", "steps")
     seeds = sorted({row["seeds"] for row in line["rows"]})
     count = " or ".join(map(str, seeds)) + (" seed" if seeds == [1] else " seeds")
     return "\n\n".join(

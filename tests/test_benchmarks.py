@@ -71,7 +71,7 @@ def test_results_of_a_study_become_a_table(tmp_path, monkeypatch):
     assert command_line.run(learning.main, [f"--runs={tmp_path}", *docs]) == 0
     head, alone = measurements.newest(tmp_path, "learning")["rows"]
     assert (head["box2d"], head["joints3d"], head["fused"]) == ([52.0, 2.83], [50.0, 2.83], [42.0, 2.83])
-    assert (head["seeds"], head["steps"], head["minutes"]) == (2, [20, 10], 3.0)  # with the pre-training
+    assert (head["seeds"], head["steps"]) == (2, [20, 10])  # with the pre-training
     assert (alone["scenario"], alone["box2d"], alone["steps"]) == ("S0:640", [60.0, None], [10])
     text = learning_tables.TABLES["learning_demo"](tmp_path)
     assert "| S0:64: pose_head on pretrain | 64 | 52.0 ± 2.8 | 50.0 ± 2.8 |" in text and "1 or 2 seeds" in text

@@ -126,6 +126,21 @@ def test_pose_loss_is_the_mean_over_accepted_joints_only(generator):
     assert number(loss(true, pred, 0 * weight)) == 0
 
 
+def test_places_are_compared_in_shares_of_the_crop_over_accepted_joints_only(generator):
+    """A joint that is off by a sixth of the side costs as much as one standard deviation of a pose."""
+    true = generator.uniform(0, 64, (4, NUM_JOINTS, 2)).astype("float32")
+    weight = (generator.random((4, NUM_JOINTS)) < 0.6).astype("float32")
+    found = number(losses.JointsMSE(64)(true, true + 64 / 6, weight))
+    assert found == pytest.approx(1, rel=1e-4)
+    pred = generator.uniform(0, 64, true.shape).astype("float32")
+    expected = (((true - pred) * 6 / 64) ** 2).mean(-1)[weight > 0].mean()
+    elsewhere = np.where(weight[..., None] > 0, pred, 1e4).astype("float32")
+    for each in (pred, elsewhere):
+        assert number(losses.JointsMSE(64)(true, each, weight)) == pytest.approx(expected, rel=1e-5)
+    # The same hand in a crop of another size is as far off.
+    assert number(losses.JointsMSE(128)(2 * true, 2 * pred, weight)) == pytest.approx(expected, rel=1e-4)
+
+
 def test_weights_of_another_shape_are_refused(generator, features):
     # Keras would broadcast [batch] along the last axis whenever the numbers happen to agree.
     target, image = images(generator, batch=16)
@@ -137,6 +152,8 @@ def test_weights_of_another_shape_are_refused(generator, features):
     true, pred = poses(generator, NUM_JOINTS)
     with pytest.raises(ValueError, match=r"pose_mse: sample_weight must be \[batch, 21\]"):
         losses.PoseMSE(np.ones((NUM_JOINTS, 3)))(true, pred, np.ones(NUM_JOINTS))
+    with pytest.raises(ValueError, match=r"joints_mse: sample_weight must be \[batch, 21\]"):
+        losses.JointsMSE(64)(true[..., :2], pred[..., :2], np.ones(NUM_JOINTS))
     with pytest.raises(ValueError, match=r"std must be \[21, 3\]"):
         losses.PoseMSE(np.ones(63))
 
@@ -156,7 +173,10 @@ def test_half_precision_predictions_are_compared_in_single(generator, features, 
     assert number(result) == pytest.approx(500.0**2, rel=0.01)
 
 
-@pytest.mark.parametrize("loss", [losses.PixelL1(reduction="sum"), losses.PoseMSE(np.eye(21, 3), name="pose")])
+@pytest.mark.parametrize(
+    "loss",
+    [losses.PixelL1(reduction="sum"), losses.PoseMSE(np.eye(21, 3), name="pose"), losses.JointsMSE(32, name="places")],
+)
 def test_configuration_round_trip(loss):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(again) is type(loss)
