@@ -4,12 +4,13 @@
 
 Measures triplets per second from records to ready uint8 batches on all cores, without augmentation and with that of
 the flagfile `pretrain_aug`. The floor is the time that the fastest available decoder needs on the same cores for
-exactly the JPEGs of those triplets: source, target, reference and background. Pipeline and floor take turns.
+exactly the JPEGs of those triplets: source, target and background; the reference is the source of another triplet.
+Pipeline and floor take turns.
 
     floor_ratio              the floor's time over the pipeline's, the median over the rounds
     floor_ratio_processor    the same in CPU time, which holds on a busy machine too
     decoded                  the share of the floor's pictures that the pipeline decodes: where the source of a triplet
-                             is its target (`same_view_share`), it decodes three pictures and the floor four
+                             is its target (`same_view_share`), it decodes two pictures and the floor three
 
 Memory is the peak of a fresh process that reads all triplets of one pass over the data, as it is and repeated many
 times (as links under new names). It grows until as many groups are open as the pipeline reads side by side.
@@ -42,6 +43,8 @@ from hand_tf.training.settings import TrainingSettings
 WARM_UP = 4  # batches, which fill the shuffle buffers
 AT_A_TIME = 512  # JPEGs per call of TensorFlow's decoder
 DRAWN = ("min_time_gap", "same_view_share")  # settings that say which triplets are drawn
+WEIGHED = ("foreground_weight", "foreground_threshold", "centre_sigma", "equal_weights", "shuffle_rotation")
+IMAGES = ("source", "target", "background")  # of a triplet whose reference is the source of another
 NOT_AUGMENTED = {"in_plane_degrees": 0.0, "scale_jitter": (1.0, 1.0), "centre_jitter": 0.0, "colour_strength": 0.0}
 
 
@@ -50,7 +53,7 @@ class InputPipelineSettings:
     """The flags of this command."""
 
     data_dir: str = setting("Folder of records.")
-    batch_size: int = setting("Triplets per batch.", 32, low=1)
+    batch_size: int = setting("Triplets per batch, an even number.", 32, low=2)
     batches: int = setting("Batches timed per round.", 40, low=1)
     rounds: int = setting("Rounds in which pipeline and floor take turns.", 7, low=1)
     copies: tuple[str, ...] = setting("How often the data are repeated to compare memory.", ("1", "20", "100"))
@@ -79,7 +82,8 @@ def batches(
         batch_size=settings.batch_size,
         steps=steps or WARM_UP + settings.batches,
         seed=0,
-        **training_options(*DRAWN, "foreground_weight", "foreground_threshold", "shuffle_rotation"),
+        partners=True,
+        **training_options(*DRAWN, *WEIGHED),
         **(training_options(*NOT_AUGMENTED) if augmented else NOT_AUGMENTED),
     )
 
@@ -87,15 +91,17 @@ def batches(
 def encoded(records: Records, settings: InputPipelineSettings) -> tf.data.Dataset:
     """The same triplets before they are decoded, in batches."""
     count = (WARM_UP + settings.batches) * settings.batch_size
-    stream = triplets.undecoded(records, records.manifest.subjects, count=count, seed=0, **training_options(*DRAWN))
-    return stream.batch(settings.batch_size)
+    drawn = {"partners": True, **training_options(*DRAWN)}
+    return triplets.undecoded(records, records.manifest.subjects, count=count, seed=0, **drawn).batch(
+        settings.batch_size
+    )
 
 
 def jpegs(records: Records, settings: InputPipelineSettings) -> tuple[list[bytes], float]:
     """The JPEGs of the timed triplets, and the share of them that the pipeline decodes."""
     timed = list(encoded(records, settings).skip(WARM_UP).take(settings.batches).as_numpy_iterator())
     twice = np.mean([batch["source"] == batch["target"] for batch in timed])
-    return [jpeg for batch in timed for name in triplets.IMAGES for jpeg in batch[name]], 1 - twice / 4
+    return [jpeg for batch in timed for name in IMAGES for jpeg in batch[name]], 1 - twice / len(IMAGES)
 
 
 # --- the floor ------------------------------------------------------------------------------------------------------
@@ -167,10 +173,10 @@ def time_stream(dataset: tf.data.Dataset, settings: InputPipelineSettings) -> np
 
 
 def time_decoder(decode: Callable, count: int) -> np.ndarray:
-    """Seconds (wall, CPU) for the four JPEGs of a triplet, from decoding `count` JPEGs."""
+    """Seconds (wall, CPU) for the JPEGs of a triplet, from decoding `count` JPEGs."""
     start = _clocks()
     decode()
-    return (_clocks() - start) / count * len(triplets.IMAGES)
+    return (_clocks() - start) / count * len(IMAGES)
 
 
 def measure(records: Records, settings: InputPipelineSettings) -> tuple[dict[str, np.ndarray], list[str], float]:

@@ -7,8 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from benchmarks import learning, learning_tables, measurements, steps, time_to_accuracy
-from hand_tf.core import command_line
+from benchmarks import input_pipeline, learning, learning_tables, measurements, steps, time_to_accuracy
+from hand_tf.core import command_line, records_folder
 from hand_tf.training import regimes
 
 FOLDER = pathlib.Path(steps.__file__).parent
@@ -98,3 +98,18 @@ def test_flagfiles_are_trained_side_by_side(records, tmp_path, capsys):
     assert "–" in printed and "500 mm" in printed
     kept = json.loads((tmp_path / "runs" / second["run"] / "run.json").read_text())["flags"]
     assert (kept["centre_sigma"], kept["encode_once"]) == ("0.0", "false")
+
+
+def test_the_pipeline_that_is_timed_is_that_of_training_and_its_floor_decodes_its_pictures(records):
+    opened = records_folder.open_records(records)
+    settings = input_pipeline.InputPipelineSettings(data_dir=str(records), batch_size=4, batches=2)
+    with pytest.MonkeyPatch.context() as patch:
+        options = input_pipeline.training_options
+        shorter = {"min_time_gap": 0.4}  # these records span two seconds
+        patch.setattr(input_pipeline, "training_options", lambda *names: {n: (options(n) | shorter)[n] for n in names})
+        for augmented in (False, True):
+            x, y, _ = next(iter(input_pipeline.batches(opened, settings, augmented=augmented)))
+            assert x["source"].shape == y["image"].shape == (4, 32, 32, 3) and "reference" not in x
+        images, decoded = input_pipeline.jpegs(opened, settings)
+    assert len(images) == 2 * 4 * 3 and all(image.startswith(b"\xff\xd8") for image in images)
+    assert 2 / 3 <= decoded <= 1
