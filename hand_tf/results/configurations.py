@@ -7,6 +7,7 @@ flags, those flags become part of the column's name. A `run` is a summary from `
 import functools
 from collections.abc import Iterator, Sequence
 
+from hand_tf.core import command_line
 from hand_tf.core.setting_fields import as_texts
 from hand_tf.training import regimes, runs
 from hand_tf.training.settings import TrainingSettings
@@ -47,6 +48,10 @@ VERSION_0_2_0 = {
     **{"head": "mlp", "joints_2d_weight": "0.0", "centre_sigma": "0.0"},
     **dict.fromkeys(("encode_once", "equal_weights"), "false"),
 }
+
+
+# Of the flags of paper/..., those that a size file may set without making it another method.
+_OF_SIZES = {"mask_weight"}  # which counts for nothing without a mask
 
 
 def chain(run: dict | None) -> Iterator[dict]:
@@ -103,7 +108,27 @@ def column_names(results: Sequence[dict]) -> list[str]:
         differing.setdefault(configuration, set()).update(varied)
     columns = []
     for run in (result["run"] for result in results):
-        flags = experiment(run)
-        extra = [f"{name}={flags.get(name)}" for name in sorted(differing[run["configuration"]])]
+        flags, names = experiment(run), differing[run["configuration"]]
+        extra = []
+        if names and all(_is_paper(each["flags"]) for each in chain(run)):
+            # One word for the flags of paper/..., or the name would fill the page.
+            extra, names = ["as in the paper"], {name for name in names if name.rpartition(".")[2] not in _paper()}
+        extra += [f"{name}={flags.get(name)}" for name in sorted(names)]
         columns.append(", ".join([run["configuration"], *extra]))
     return columns
+
+
+@functools.cache
+def _paper():
+    """The flags in which the flagfiles paper/... differ from ours; None where they set nothing."""
+    places = ["--data_dir=RECORDS", "--workdir=RUN"]
+    paper, ours = (
+        as_texts(command_line.parse(TrainingSettings, [f"--flagfile={name}", *places]))
+        for name in ("paper/pretrain", "pretrain")
+    )
+    return {name: paper.get(name) for name in paper | ours if paper.get(name) != ours.get(name)}
+
+
+def _is_paper(flags):
+    flags = _before_flags() | flags
+    return all(flags.get(name) == value for name, value in _paper().items() if name not in _OF_SIZES)

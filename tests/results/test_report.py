@@ -14,8 +14,10 @@ import pytest
 
 from hand_tf import evaluate, report
 from hand_tf.core import command_line, drawing, records_folder, skeleton
+from hand_tf.core.setting_fields import as_texts
 from hand_tf.results import overlays, results_table
 from hand_tf.training import runs
+from hand_tf.training.settings import TrainingSettings
 
 # Errors (N-MPJPE, mm) of the seeds of each cell: (scenario, labels) -> configuration -> seeds.
 TABLE = {
@@ -261,6 +263,20 @@ def test_runs_that_differ_in_more_than_the_seed_get_columns_of_their_own(tmp_pat
         "supervised, head_width=32": 2,
         "supervised, head_width=64": 1,
     }
+
+
+def test_the_papers_settings_are_one_word_in_the_name_of_a_column(tmp_path):
+    folders = ["--data_dir=a", "--workdir=b", "--scenario=S0:9"]
+    for name, arguments in {
+        "ours": [],
+        "paper": ["--flagfile=paper/common"],
+        "half": ["--points_to_map=dense"],
+    }.items():
+        flags = as_texts(command_line.parse(TrainingSettings, [*arguments, "--regime=semi_supervised", *folders]))
+        flags = {key: value for key, value in flags.items() if key not in ("regime", "seed", "scenario")}
+        write_results(write_run(tmp_path / name, "semi_supervised", "S0:9", 9, **flags), 20.0)
+    (paper,) = (c for c in results_table.ResultsTable(results_table.load_results(tmp_path)).columns if "paper" in c)
+    assert paper.startswith("semi_supervised, as in the paper") and "centre_sigma" not in paper
 
 
 def test_a_run_that_is_older_than_a_flag_had_its_default(tmp_path):
