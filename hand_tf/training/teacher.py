@@ -30,6 +30,7 @@ from hand_tf.training.settings import TrainingSettings
 
 FILE, QUALITY_FILE = "fused_poses.npz", "teacher.json"
 HELD_OUT_INSTANTS = 200  # that `quality` looks at, about
+INSTANTS_AT_ONCE = 5000  # that are fused together
 
 
 def fused_poses(settings: TrainingSettings, records: Records, parts: dict[str, keras.Model]) -> FusedPoses:
@@ -56,7 +57,7 @@ def fused_poses(settings: TrainingSettings, records: Records, parts: dict[str, k
     if not np.isfinite(poses).all():
         raise ValueError(f"{settings.init_from}: predicts poses that are not finite; its training has diverged")
     names, instants = np.unique(keys, return_inverse=True)
-    world, spread = fusion.fuse_instants(fusion.to_world(poses, rotations), instants, rotations=rotations)
+    world, spread = _fuse(poses, instants, rotations)
     with atomic.replacing(path, "wb") as file:
         np.savez(file, keys=names, world=world.astype("float32"), spread=spread.astype("float32"))
     print(
@@ -65,6 +66,17 @@ def fused_poses(settings: TrainingSettings, records: Records, parts: dict[str, k
         flush=True,
     )
     return _weighted(names, world, spread)
+
+
+def _fuse(poses, instants, rotations):
+    """`fusion.fuse_instants` of the poses of views, some instants at a time: a large rig has millions of views."""
+    order = np.argsort(instants, kind="stable")
+    firsts = np.arange(0, instants.max() + 1, INSTANTS_AT_ONCE)
+    parts = []
+    for rows in np.split(order, np.searchsorted(instants[order], firsts[1:])):
+        of_part = instants[rows] - instants[rows[0]]
+        parts.append(fusion.fuse_instants(fusion.to_world(poses[rows], rotations[rows]), of_part, rotations[rows]))
+    return (np.concatenate(part) for part in zip(*parts, strict=True))
 
 
 def quality(

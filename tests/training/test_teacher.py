@@ -76,6 +76,18 @@ def test_predictions_are_those_of_the_estimator(records, estimator):
     np.testing.assert_array_equal(rotations, labels["rotation"])
 
 
+def test_instants_are_fused_in_parts_as_they_would_be_together(monkeypatch):
+    random = np.random.default_rng(0)
+    instants = random.permutation(np.repeat(np.arange(7), random.integers(1, 5, 7)))
+    poses = random.normal(0, 50, (len(instants), 21, 3))
+    rotations = np.linalg.qr(random.normal(size=(len(instants), 3, 3)))[0]
+    whole = fusion.fuse_instants(fusion.to_world(poses, rotations), instants, rotations)
+    for count in (1, 3, 100):
+        monkeypatch.setattr(teacher, "INSTANTS_AT_ONCE", count)
+        for found, expected in zip(teacher._fuse(poses, instants, rotations), whole, strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
 def test_instants_on_which_the_views_disagree_count_less():
     spread = np.tile(np.float32([[10], [20], [40]]), (1, 21))
     weights = teacher._weighted(np.array(["a", "b", "c"]), np.zeros((3, 21, 3)), spread).weights
