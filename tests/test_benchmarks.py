@@ -87,6 +87,7 @@ def test_the_first_epoch_that_is_good_enough_counts():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_replica")
 def test_flagfiles_are_trained_side_by_side(records, tmp_path, capsys):
     flags = [f"--data_dir={records}", f"--output={tmp_path / 'runs'}", f"--docs={tmp_path}", "--sizes=smoke"]
     flags += ["--run=pretrain", "--run=pretrain,version_0_2_0", "--also=--probe_crops=24", "--errors=500,1"]
