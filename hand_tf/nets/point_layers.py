@@ -178,3 +178,6 @@ class SwapPartners(keras.layers.Layer):
     def call(self, values):
         pairs = ops.reshape(values, (-1, 2, values.shape[-1]))
         return ops.reshape(ops.flip(pairs, axis=1), (-1, values.shape[-1]))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
