@@ -11,13 +11,12 @@ share a row.
 
 import dataclasses
 import pathlib
-import statistics
 
 from benchmarks import measurements
 from hand_tf.core import command_line, crops
 from hand_tf.core.setting_fields import check, setting
 from hand_tf.results import configurations
-from hand_tf.results.results_table import ResultsTable, load_results
+from hand_tf.results.results_table import Cell, ResultsTable, load_results
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,19 +48,15 @@ def row_of(labels: int, scenario: str, column: str, results: list[dict]) -> dict
 
 
 def _mean(values):
-    return [round(statistics.mean(values), 2), round(statistics.stdev(values), 2) if len(values) > 1 else None]
+    cell = Cell.of(values)
+    return [round(cell.mean, 2), None if cell.spread is None else round(cell.spread, 2)]
 
 
 def main(settings: LearningSettings) -> None:
     """Writes the line and prints its rows."""
     found = ResultsTable(load_results(pathlib.Path(settings.runs)))
-    cells = [
-        (place, found.cells[place])
-        for row in reversed(found.rows)
-        for place in ((row, c) for c in found.columns)
-        if place in found.cells
-    ]
-    rows = [row_of(*place[0], place[1], results) for place, results in cells]
+    places = [(row, column) for row in reversed(found.rows) for column in found.columns if (row, column) in found.cells]
+    rows = [row_of(*row, column, found.cells[row, column]) for row, column in places]
     if any(result["data"]["also_trained_on"] for result in found.results):
         raise ValueError(f"{settings.runs}: some of these runs were tested on people that they were trained on")
     test = found.results[0]

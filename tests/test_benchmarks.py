@@ -6,10 +6,13 @@ import pathlib
 
 import numpy as np
 import pytest
+import tiny_dump
 
-from benchmarks import input_pipeline, learning, learning_tables, measurements, steps, time_to_accuracy
-from hand_tf.core import command_line, records_folder
+from benchmarks import input_pipeline, joint_boxes, learning, learning_tables, measurements, steps, time_to_accuracy
+from hand_tf.core import command_line, geometry, records_folder
 from hand_tf.training import regimes
+from tfrecords_tools.dump import boxes
+from tfrecords_tools.dump.skipped import Skipped
 
 FOLDER = pathlib.Path(steps.__file__).parent
 COMMANDS = sorted(path.stem for path in FOLDER.glob("*.py") if "command_line.execute(main)" in path.read_text())
@@ -114,3 +117,15 @@ def test_the_pipeline_that_is_timed_is_that_of_training_and_its_floor_decodes_it
         images, decoded = input_pipeline.jpegs(opened, settings)
     assert len(images) == 2 * 4 * 3 and all(image.startswith(b"\xff\xd8") for image in images)
     assert 2 / 3 <= decoded <= 1
+
+
+def test_boxes_of_joints_are_tight_about_them(tmp_path):
+    rig = tiny_dump.write(tmp_path / "pose1", frames=2, sides=("right",))
+    assert command_line.run(joint_boxes.main, [f"--sequence={tmp_path / 'pose1'}"]) == 0
+    found = boxes.read_boxes(tmp_path / "pose1", Skipped())
+    assert sorted(found) == [(frame, 0, "right") for frame in range(2)]
+    for (frame, *_), views in found.items():
+        for camera in rig:
+            pixels = geometry.project(tiny_dump.joints_at(frame, "right"), camera)
+            expected = [*pixels.min(0), *(np.ptp(pixels, axis=0) + 1)]
+            np.testing.assert_allclose(views[camera.name], expected, atol=0.06)

@@ -57,7 +57,7 @@ def find_flagfile(name: str, base: pathlib.Path | None = None) -> pathlib.Path:
 
 def _is_name(given):
     """Whether it may be the name of a shipped flagfile: not a path that leads elsewhere."""
-    return not given.is_absolute() and not {"..", "."} & set(str(given).split("/"))
+    return not given.is_absolute() and ".." not in given.parts
 
 
 def name_of(path: pathlib.Path) -> str:

@@ -43,13 +43,6 @@ SAME_EXPERIMENT = {
     *("regime", "scenario", "seed", "workdir", "data_dir", "init_from", "checkpoint_every", "pictures_every"),
     *("probe_every", "probe_crops", "probe_fit", "probe_test"),
 }
-# What version 0.2.0 did where flags that came later have another default.
-VERSION_0_2_0 = {
-    **{"head": "mlp", "joints_2d_weight": "0.0", "centre_sigma": "0.0"},
-    **dict.fromkeys(("encode_once", "equal_weights"), "false"),
-}
-
-
 # Of the flags of paper/..., those that a size file may set without making it another method.
 _OF_SIZES = {"mask_weight"}  # which counts for nothing without a mask
 
@@ -66,14 +59,9 @@ def training_names(run: dict) -> list[str]:
     return [runs.training_name(each["flags"]) for each in chain(run)]
 
 
-def uses_unlabelled(column: str) -> bool:
-    """Whether a configuration, given by the name of its column, has learned from views without labels."""
-    names = {name.strip().removesuffix("_aug") for name in column.partition(",")[0].split(" on ")}
-    return any(name in regimes.REGIMES and _sees_unlabelled(regimes.REGIMES[name]) for name in names)
-
-
-def _sees_unlabelled(regime):
-    return regime.unlabelled or regime.fused
+def uses_unlabelled(run: dict) -> bool:
+    """Whether the run, or one that it started from, has learned from views without labels."""
+    return any(regimes.REGIMES[each["regime"]].sees_unlabelled for each in chain(run))
 
 
 def position(run: dict) -> int:
@@ -92,8 +80,10 @@ def experiment(run: dict) -> dict[str, str]:
 @functools.cache
 def _before_flags():
     """What a run was trained with that is older than a flag: what version 0.2.0 did, otherwise the flag's default."""
-    defaults = as_texts(TrainingSettings(regime="pretrain", data_dir="RECORDS", workdir="RUN"))
-    return defaults | VERSION_0_2_0
+    flags = ["--flagfile=version_0_2_0", "--regime=pretrain", "--data_dir=RECORDS", "--workdir=RUN"]
+    before = as_texts(command_line.parse(TrainingSettings, flags))
+    del before["last_same_view_share"]  # the share of i = j, which the run knows, did not change
+    return before
 
 
 def column_names(results: Sequence[dict]) -> list[str]:

@@ -157,8 +157,12 @@ def in_short(table: ResultsTable) -> list[str]:
 def _labels_saved(table):
     """The fewest labels with unlabelled views beside labels alone, however many; nothing without both."""
     row = next((row for row in reversed(table.rows) if row[0]), None)
-    aided = {column: table.cell(row, column) for column in table.columns if configurations.uses_unlabelled(column)}
-    aided = {column: cell.mean for column, cell in aided.items() if cell}
+    cells = {column: table.cells.get((row, column)) for column in table.columns}
+    aided = {
+        column: table.cell(row, column).mean
+        for column, results in cells.items()
+        if results and configurations.uses_unlabelled(results[0]["run"])
+    }
     alone = [(labels, table.cell((labels, scenario), "supervised")) for labels, scenario in reversed(table.rows)]
     alone = [f"{cell.mean:.1f} mm with {labels:,}" for labels, cell in alone if cell]
     if not aided or not alone:

@@ -44,6 +44,11 @@ class Cell:
     spread: float | None
     count: int
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Cell":
+        """The cell of the runs with these `values`."""
+        return cls(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
     def shown(self, decimals: int = 2, factor: float = 1.0) -> tuple[str, str]:
         """Mean and spread, times `factor`, as the tables show them: ("24.02", "± 0.31 (3)"); "" for a single run."""
         spread = "" if self.spread is None else f"± {factor * self.spread:.{decimals}f} ({self.count})"
@@ -80,8 +85,7 @@ class ResultsTable:
         results = self.cells.get((row, column))
         if not results:
             return None
-        values = [result["results"][rule or self.rule][metric] for result in results]
-        return Cell(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+        return Cell.of([result["results"][rule or self.rule][metric] for result in results])
 
     def mean_pose(self, row: Row, metric: str = "n_mpjpe", rule: str | None = None) -> float:
         """The error of always predicting the mean pose of the row's labels."""

@@ -25,6 +25,11 @@ class Regime:
     needs_init: bool = False
 
     @property
+    def sees_unlabelled(self) -> bool:
+        """Whether it learns from crops without labels, as novel views or by the poses that a teacher gives them."""
+        return self.unlabelled or self.fused
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """Names of all sub-models that the regime uses."""
         return self.trained + self.frozen

@@ -53,6 +53,13 @@ def choose_labels(settings: TrainingSettings, records: Records) -> list[tuple[st
     return scenarios.choose_labels(settings.scenario, rows, records.manifest.subjects)
 
 
+def num_labels(settings: TrainingSettings, records: Records, labels: Labels | None) -> int:
+    """How many labels the scenario gave; with --label_views=all, each of them gave several of the crops `labels`."""
+    if labels is None:
+        return 0
+    return len(labels["pose"]) if settings.label_views == "one" else len(choose_labels(settings, records))
+
+
 def _check_earlier_labels(settings, records):
     """The earlier run may have used the labels of this scenario and no others, or they would not be counted.
 

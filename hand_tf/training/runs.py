@@ -56,7 +56,7 @@ def subjects_seen(run: dict, known: Iterable[str]) -> set[str]:
     """
     seen = set()
     while run:
-        if regimes.REGIMES[run["regime"]].unlabelled or regimes.REGIMES[run["regime"]].fused:
+        if regimes.REGIMES[run["regime"]].sees_unlabelled:
             seen |= set(scenarios.expand_subjects(run["flags"]["subjects"], known))
         if run["scenario"]:
             seen |= set(scenarios.expand_subjects(run["scenario"].partition(":")[0], known))

@@ -45,15 +45,10 @@ def fused_poses(settings: TrainingSettings, records: Records, parts: dict[str, k
     if path.is_file():
         with np.load(path, allow_pickle=False) as found:
             return _weighted(found["keys"], found["world"], found["spread"])
-    subjects = scenarios.parse_subjects(settings.subjects, records.manifest.subjects)
-    held = held_out.held_out_keys(records.index, settings.validation_share)
-    rows = [row for row in records.index if row["subject"] in subjects and row["key"] not in held]
-    rows = [row for row in rows if len(row["cameras"]) > 1]
+    rows = _instants(settings, records, held=False)
     if not rows:
         raise ValueError(f"{records.folder}: no instant of {settings.subjects} has two views to fuse")
-    keys, poses, rotations = predict_all(
-        parts, records, [(row["key"], name) for row in rows for name in row["cameras"]]
-    )
+    keys, poses, rotations = predict_all(parts, records, _crops(rows))
     if not np.isfinite(poses).all():
         raise ValueError(f"{settings.init_from}: predicts poses that are not finite; its training has diverged")
     names, instants = np.unique(keys, return_inverse=True)
@@ -66,6 +61,19 @@ def fused_poses(settings: TrainingSettings, records: Records, parts: dict[str, k
         flush=True,
     )
     return _weighted(names, world, spread)
+
+
+def _instants(settings, records, held):
+    """Rows of the index: the instants of the subjects that have several views, inside or outside held-out stretches."""
+    subjects = scenarios.parse_subjects(settings.subjects, records.manifest.subjects)
+    keys = held_out.held_out_keys(records.index, settings.validation_share)
+    rows = [row for row in records.index if row["subject"] in subjects and len(row["cameras"]) > 1]
+    return [row for row in rows if (row["key"] in keys) == held]
+
+
+def _crops(rows):
+    """(record key, camera) of all views of the instants."""
+    return [(row["key"], name) for row in rows for name in row["cameras"]]
 
 
 def _fuse(poses, instants, rotations):
@@ -86,10 +94,7 @@ def quality(
 
     `val_n_mpjpe` mm if there are held-out labels, and `view_disagreement`, see `fusion.disagreement`.
     """
-    subjects = scenarios.parse_subjects(settings.subjects, records.manifest.subjects)
-    held = held_out.held_out_keys(records.index, settings.validation_share)
-    rows = [row for row in records.index if row["key"] in held and row["subject"] in subjects]
-    rows = [row for row in rows if len(row["cameras"]) > 1]
+    rows = _instants(settings, records, held=True)
     rows = rows[:: max(len(rows) // HELD_OUT_INSTANTS, 1)]
     if not rows:
         return {}
@@ -98,7 +103,7 @@ def quality(
         estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
         samples = probe.with_images(held_out_labels, whole_only=False)
         found["val_n_mpjpe"] = validation.measure(estimator, samples)["val_n_mpjpe"]
-    keys, poses, rotations = predict_all(parts, records, [(r["key"], name) for r in rows for name in r["cameras"]])
+    keys, poses, rotations = predict_all(parts, records, _crops(rows))
     world = fusion.to_world(poses, rotations)
     return found | {"view_disagreement": fusion.disagreement(world, np.unique(keys, return_inverse=True)[1], rotations)}
 

@@ -58,7 +58,7 @@ def _train(settings, records):
             " estimator of poses"
         )
     labels, held_out = run_data.load_run_labels(settings, records)
-    num_labels = len(run_data.choose_labels(settings, records)) if labels else 0
+    num_labels = run_data.num_labels(settings, records, labels)
     claim = run_folder.claim_run_folder if leads else run_folder.look_at_run_folder
     if claim(folder, settings, records.manifest.digest, MAY_CHANGE):
         print(f"{folder}: this run has finished; nothing to do")

@@ -4,19 +4,10 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from scipy.spatial.transform import Rotation
+from random_rotations import rotations
 
 from hand_tf.core.skeleton import NUM_JOINTS
 from hand_tf.nets import layers, point_layers, pose_layers
-
-
-@pytest.fixture
-def generator():
-    return np.random.default_rng(3)
-
-
-def rotations(generator, batch):
-    return Rotation.random(batch, rng=generator).as_matrix().astype("float32")
 
 
 def test_composite_background_at_both_ends_and_between(generator):
@@ -148,6 +139,17 @@ def test_two_replicas_normalise_by_what_both_of_them_see(generator, strategy):
         layers.CompositeBackground(name="b"),
         layers.NormalizeImage(scale_only=True, name="c"),
         layers.BatchNorm(momentum=0.8, name="d"),
+        point_layers.RotatePoints(name="a"),
+        point_layers.NormalizePoints(name="b"),
+        point_layers.CentrePoints(name="c"),
+        point_layers.PlacePoints(extent=1.5, name="d"),
+        point_layers.DropPoints(0.2, seed=3, name="e"),
+        point_layers.HeatmapPoints(extent=1.5, name="f"),
+        point_layers.SplatPoints(8, extent=1.5, sigma=0.7, name="g"),
+        point_layers.SwapPartners(name="h"),
+        pose_layers.UnstandardizePose(name="a"),
+        pose_layers.LinearPose(name="b"),
+        pose_layers.JointsInCrop(64, extent=1.5, name="c"),
     ],
     ids=lambda layer: type(layer).__name__,
 )

@@ -1,21 +1,12 @@
 """Layers on the points: geometric identities."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
+from random_rotations import rotations
 from scipy.spatial.transform import Rotation
 
 from hand_tf.nets import point_layers
-
-
-@pytest.fixture
-def generator():
-    return np.random.default_rng(3)
-
-
-def rotations(generator, batch):
-    return Rotation.random(batch, rng=generator).as_matrix().astype("float32")
 
 
 def test_rotate_points_follows_scipy(generator):
@@ -108,23 +99,3 @@ def test_placed_points_are_those_of_the_crop_that_was_meant(generator):
     placement = np.float32([[0.25, -0.1, 2.0]])
     points = np.float32([[[1.0, -0.4, 0.0], [1.5, -0.4, 0.3]]])
     np.testing.assert_allclose(layer([points, placement]), [[[0, 0, 0], [1.0, 0, 0.6]]], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        point_layers.RotatePoints(name="a"),
-        point_layers.NormalizePoints(name="b"),
-        point_layers.CentrePoints(name="c"),
-        point_layers.PlacePoints(extent=1.5, name="d"),
-        point_layers.DropPoints(0.2, seed=3, name="e"),
-        point_layers.HeatmapPoints(extent=1.5, name="f"),
-        point_layers.SplatPoints(8, extent=1.5, sigma=0.7, name="g"),
-        point_layers.SwapPartners(name="h"),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_configuration_round_trip(layer):
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert type(again) is type(layer)
-    assert again.get_config() == layer.get_config()

@@ -1,6 +1,5 @@
 """Layers that turn points into joints."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -8,11 +7,6 @@ from scipy.spatial.transform import Rotation
 
 from hand_tf.core.skeleton import NUM_JOINTS
 from hand_tf.nets import pose_layers
-
-
-@pytest.fixture
-def generator():
-    return np.random.default_rng(3)
 
 
 def test_unstandardize_pose_inverts_standardisation(generator):
@@ -65,18 +59,3 @@ def test_joints_in_the_crop_move_with_the_points(generator):
     # Means of points move with them: one unit is a quarter of the crop.
     moved = ops.convert_to_numpy(layer(points + np.float32([0.5, -0.25, 7]))) - ops.convert_to_numpy(layer(points))
     np.testing.assert_allclose(moved, np.broadcast_to([8.0, -4.0], moved.shape), atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        pose_layers.UnstandardizePose(name="a"),
-        pose_layers.LinearPose(name="b"),
-        pose_layers.JointsInCrop(64, extent=1.5, name="c"),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_configuration_round_trip(layer):
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert type(again) is type(layer)
-    assert again.get_config() == layer.get_config()
