@@ -19,7 +19,7 @@ demo: install
 
 # The mathematics of the models is backend-free; its tests run on both backends.
 BACKEND_FREE := $(addprefix tests/nets/test_,layers.py point_layers.py pose_layers.py metrics.py models.py resnet.py) \
-	tests/training/test_losses.py
+	tests/nets/test_feature_networks.py tests/training/test_losses.py
 
 # One process per core; the tests of a file stay together, for they share what their fixtures have made.
 TEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile

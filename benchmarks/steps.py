@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from hand_tf.core import command_line, skeleton
-from hand_tf.nets import metrics, models, resnet
+from hand_tf.nets import feature_networks, metrics, models
 from hand_tf.training import wiring
 from hand_tf.training.regimes import Regime
 from hand_tf.training.settings import TrainingSettings
@@ -125,7 +125,7 @@ def ours(regime: Regime, sizes: Sizes, **compile_settings: Any) -> Ours:
     """The model of a regime, compiled as `hand_tf.train` compiles it, and a batch for it."""
     parts, named = _parts(regime, sizes), random_batch(sizes)
     with_features = regime.unlabelled and sizes.settings.perceptual_weights != "none"
-    features = resnet.feature_model(sizes.image, "random") if with_features else None
+    features = feature_networks.feature_model(sizes.image, "random") if with_features else None
     model = wiring.wire(regime, parts, sizes.settings.latent_dropout, sizes.settings.encode_once)
     losses, weights = wiring.compiled_losses(
         regime,

@@ -204,7 +204,7 @@ class PoseHead(nn.Module):
 
 
 class Features(nn.Module):
-    """`hand_tf.nets.resnet.feature_model`: frozen, always in inference mode; RGB in 0..1 -> three maps."""
+    """`hand_tf.nets.feature_networks.feature_model`: frozen, always in inference mode; RGB in 0..1 -> three maps."""
 
     def __init__(self):
         super().__init__()

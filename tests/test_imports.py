@@ -18,9 +18,10 @@ ORDER = {
     "tfrecords_tools": (("dump",), ("records",), ("commands", "dome")),
     "tfrecords_tools.dome": (("random_keys",), ("person", "studio"), ("commands",)),
 }
-# Model mathematics knows no backend; `kernels` holds the one shortcut, `parts` reads files.
+# Model mathematics knows no backend; `kernels` holds the one shortcut, `parts` and `feature_networks` read files.
 BACKEND_FREE = [*(ROOT / "hand_tf" / "nets").glob("*.py"), *(ROOT / "hand_tf" / "training").glob("*.py")]
-_MATHEMATICS = ("layers", "point_layers", "pose_layers", "resnet", "mobile", "models", "metrics")
+_MATHEMATICS = ("layers", "point_layers", "pose_layers", "resnet", "mobile", "lite0")
+_MATHEMATICS += ("weight_files", "models", "metrics")
 BACKEND_FREE = [path for path in BACKEND_FREE if path.stem in _MATHEMATICS]
 BACKEND_FREE += [ROOT / "hand_tf" / "training" / f"{name}.py" for name in ("losses", "regimes", "wiring")]
 FRAMEWORKS = {"tensorflow", "keras", "jax", "torch", "matplotlib"}
@@ -90,7 +91,7 @@ def test_the_packages_themselves_import_no_framework():
 @pytest.mark.parametrize("path", BACKEND_FREE, ids=lambda path: path.stem)
 def test_model_mathematics_is_backend_free(path):
     found = imported(path)
-    assert outside(found) <= {"keras", "numpy"} | ({"h5py", "safetensors"} if path.stem == "resnet" else set())
+    assert outside(found) <= {"keras", "numpy"} | ({"h5py", "safetensors"} if path.stem == "weight_files" else set())
     ours = {".".join(name.split(".")[:3]) for name in found if name.startswith("hand_tf.")}
     known = {f"hand_tf.{each.parent.name}.{each.stem}" for each in BACKEND_FREE} | {"hand_tf.core.skeleton"}
     assert ours <= known | ({"hand_tf.nets.kernels"} if path.stem == "layers" else set())
@@ -123,7 +124,7 @@ def test_only_the_command_line_knows_absl():
 
 def test_the_tree_shows_commands_and_six_packages():
     folder = ROOT / "hand_tf"
-    commands = {"train", "evaluate", "study", "report", "export", "predict"}
+    commands = {"fetch", "train", "evaluate", "study", "report", "export", "predict"}
     assert {path.stem for path in folder.glob("*.py")} == commands | {"__init__"}
     packages = {path.parent.name for path in folder.glob("*/__init__.py")}
     assert packages == {"core", "data", "nets", "training", "results", "serving"}

@@ -11,6 +11,7 @@ COMMANDS = {
     "dome": ("tfrecords_tools.dome.__main__", "render a synthetic multi-view capture: a camera dump, or records"),
     "build": ("tfrecords_tools.build", "cut records out of camera dumps"),
     "inspect": ("tfrecords_tools.inspect", "show what records hold, and check that they are whole"),
+    "fetch": ("hand_tf.fetch", "fetch published weights into your cache folder"),
     "train": ("hand_tf.train", "train one regime"),
     "evaluate": ("hand_tf.evaluate", "measure a trained run on subjects it has not seen"),
     "study": ("hand_tf.study", "train and measure a grid of regimes, scenarios and seeds"),

@@ -70,7 +70,8 @@ def check(settings: Any) -> None:
         for item in value if isinstance(value, tuple) else (value,):
             expected = _expected(item, field.metadata)
             if expected:
-                raise SettingError(f"--{field.name}={as_text(value)}: expected {expected}")
+                given = as_text(item) if field.metadata["positional"] else f"--{field.name}={as_text(value)}"
+                raise SettingError(f"{given}: expected {expected}")
 
 
 def _expected(value, bounds):

@@ -55,31 +55,36 @@ def backbone(image: keras.KerasTensor, *, width: int, stem: str) -> list[keras.K
     """
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem: expected imagenet or small, got {stem!r}")
-    x, maps = _conv(image, scaled(32, width), 3, 2, "stem"), {}
+    x, maps = convolution(image, scaled(32, width), 3, 2, "stem"), {}
     for index, (expansion, channels, blocks, stride, kernel) in enumerate(STAGES, 1):
         if stem == "small" and index == 2:
             stride = 1
         for block in range(blocks):
             name = f"stage{index}.{block}"
-            x = _block(x, expansion, scaled(channels, width), stride if block == 0 else 1, kernel, name)
+            x = inverted_residual(x, expansion, scaled(channels, width), stride if block == 0 else 1, kernel, name)
         maps[x.shape[1]] = x
     return list(maps.values())
 
 
-def _block(x, expansion, channels, stride, kernel, name):
+def inverted_residual(
+    x: keras.KerasTensor, expansion: int, channels: int, stride: int, kernel: int, name: str
+) -> keras.KerasTensor:
+    """A block on a symbolic map; see the module's docstring."""
     before = x
     if expansion > 1:
-        x = _conv(x, expansion * x.shape[-1], 1, 1, f"{name}.expand")
-    x = _conv(x, None, kernel, stride, f"{name}.depthwise")
-    x = _conv(x, channels, 1, 1, f"{name}.project", activation=False)
+        x = convolution(x, expansion * x.shape[-1], 1, 1, f"{name}.expand")
+    x = convolution(x, None, kernel, stride, f"{name}.depthwise")
+    x = convolution(x, channels, 1, 1, f"{name}.project", activation=False)
     if stride == 1 and before.shape[-1] == channels:
         x = keras.layers.Add(name=f"{name}.add")([before, x])
     return x
 
 
-def _conv(x, channels, kernel, stride, name, activation=True):
-    """Convolution, depthwise where `channels` is None, with batch norm and perhaps ReLU6."""
-    # "same" pads the far side more, unlike torch; but no weights come from torch, and phones pad so without a copy.
+def convolution(
+    x: keras.KerasTensor, channels: int | None, kernel: int, stride: int, name: str, activation: bool = True
+) -> keras.KerasTensor:
+    """Convolution, depthwise where `channels` is None, with batch norm and perhaps ReLU6, on a symbolic map."""
+    # "same" pads the far side more, unlike torch: phones pad so without a copy, and so does EfficientNet-lite0.
     settings = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
     if channels is None:
         # Choice: filters that respond to both brightness and edges. With zero mean, many would hardly respond to

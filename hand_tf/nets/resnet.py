@@ -10,21 +10,15 @@ A basic block is `relu(bn(conv3(relu(bn(conv3(x))))) + shortcut(x))`; the shortc
 where the shape changes. Before a strided convolution torch pads both sides equally, while "same" pads the far side more
 and shifts the picture by a pixel. So padding is explicit: weights trained with torch give the same maps here.
 
-`feature_model` is the frozen network behind the feature loss (Eq. 3); `load_torchvision` fills any such network.
+`load_torchvision` fills any such network.
 """
 
-import os
-
-import h5py
 import keras
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from hand_tf.nets.layers import BatchNorm, NormalizeImage
+from hand_tf.nets import weight_files
+from hand_tf.nets.layers import BatchNorm
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
-IMAGENET_URL = "https://huggingface.co/timm/resnet18.tv_in1k/resolve/main/model.safetensors"
 
 
 def resnet18(
@@ -95,112 +89,22 @@ def _conv(x, channels, kernel, stride, name):
     )(x)
 
 
-def feature_model(image_size: int, weights: str, seed: int = 0) -> keras.Model:
-    """The frozen network whose feature maps the feature loss compares.
-
-    Args:
-        image_size: height and width, px.
-        weights: a local file (see `load_torchvision`), "imagenet" (downloaded once into Keras' cache) or "random".
-        seed: of the random weights; they are the same on every backend.
-
-    Returns:
-        A model, RGB [batch, H, W, 3] in 0..1 -> [stem after ReLU, layer1, layer2], not trainable. Call it with
-        `training=False`.
-
-    Raises:
-        ConnectionError: "imagenet" cannot be downloaded.
-        FileNotFoundError, ValueError: see `load_torchvision`.
-    """
-    # --- layers and wiring
-    image = keras.Input((image_size, image_size, 3), name="image")
-    x = keras.layers.Rescaling(255.0)(image)
-    x = NormalizeImage()(x)
-    maps = resnet18(x, stages=2)
-
-    # --- the model
-    model = keras.Model(image, [maps["stem"], maps["layer1"], maps["layer2"]], name="features")
-    if weights == "random":
-        _randomise(model, seed)
-    else:
-        load_torchvision(model, _download() if weights == "imagenet" else weights)
-    model.trainable = False
-    return model
-
-
-def _randomise(model, seed):
-    generator = np.random.default_rng(seed)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            shape = layer.kernel.shape
-            layer.kernel.assign(generator.normal(0.0, np.sqrt(2.0 / np.prod(shape[:3])), shape))
-
-
-def _download():
-    try:
-        return keras.utils.get_file("resnet18.tv_in1k.safetensors", IMAGENET_URL, cache_subdir="models")
-    except Exception as error:  # Keras wraps every network error in a plain Exception
-        raise ConnectionError(
-            f"cannot download {IMAGENET_URL}: pass a local file of these weights, or `random` or `none` by name"
-        ) from error
-
-
 def load_torchvision(model: keras.Model, path: str) -> None:
     """Fills a network built by `resnet18` from a file in torchvision's naming.
 
     Args:
         model: a Functional model; its convolutions and batch norms are filled.
-        path: `.safetensors`, or `.h5`/`.weights.h5` with one dataset per tensor: `conv1.weight` [out, in, height,
-            width], `bn1.weight`, `bn1.bias`, `bn1.running_mean`, `bn1.running_var`, `layer1.0.conv1.weight`, ... .
-            Other tensors (`fc.*`, deeper layers, `num_batches_tracked`) are ignored.
+        path: see `weight_files.fill`; the tensors are `conv1.weight` [out, in, height, width], `bn1.weight`,
+            `bn1.bias`, `bn1.running_mean`, `bn1.running_var`, `layer1.0.conv1.weight`, ... . Others (`fc.*`, deeper
+            layers, `num_batches_tracked`) are ignored.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file cannot be read, or a tensor is missing or of another shape; nothing has been assigned.
+        FileNotFoundError, ValueError: see `weight_files.fill`.
     """
-    tensors = _read_tensors(path)
-    assignments = [
-        (variable, _pick(tensors, f"{layer.name}.{tensor}", variable.shape, path))
-        for layer in model.layers
-        for tensor, variable in _variables(layer)
-    ]
-    for variable, value in assignments:
-        variable.assign(value)
+    weight_files.fill(model, path, _tensors)
 
 
-def _read_tensors(path):
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path}: no such weights file; expected a .safetensors or .h5 file")
-    try:
-        if path.endswith(".safetensors"):
-            return load_file(path)
-        if path.endswith(".h5"):
-            with h5py.File(path) as file:
-                return {name: item[...] for name, item in file.items() if isinstance(item, h5py.Dataset)}
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: cannot be read as a weights file: {error}") from error
-    raise ValueError(f"{path}: expected a .safetensors or .h5 file")
-
-
-def _variables(layer):
-    """Torchvision's tensors of a layer, each with the variable that it fills."""
+def _tensors(layer):
     if isinstance(layer, keras.layers.Conv2D):
-        return [("weight", layer.kernel)]
-    if isinstance(layer, BatchNorm):
-        return [
-            ("weight", layer.gamma),
-            ("bias", layer.beta),
-            ("running_mean", layer.moving_mean),
-            ("running_var", layer.moving_variance),
-        ]
-    return []
-
-
-def _pick(tensors, name, shape, path):
-    height_width_in_out = len(shape) == 4
-    expected = tuple(shape[i] for i in (3, 2, 0, 1)) if height_width_in_out else tuple(shape)
-    if name not in tensors:
-        raise ValueError(f"{path}: tensor {name} is missing, expected shape {list(expected)}")
-    value = tensors[name]
-    if value.shape != expected:
-        raise ValueError(f"{path}: tensor {name} has shape {list(value.shape)}, expected {list(expected)}")
-    return value.transpose(2, 3, 1, 0) if height_width_in_out else value
+        return [(f"{layer.name}.weight", layer.kernel)]
+    return weight_files.of_batch_norm(layer, layer.name) if isinstance(layer, BatchNorm) else []

@@ -32,8 +32,8 @@ def feature_l1(target: Tensor, image: Tensor, feature_model: keras.Model) -> Ten
     """Mean absolute difference of feature maps; all maps have the same weight, whatever their size.
 
     target [batch, H, W, 3] in 0..255, image [batch, H, W, 3] in 0..1 -> [batch]. `feature_model` takes RGB in 0..1
-    and returns a list of maps (`resnet.feature_model`). It runs in inference mode: batch statistics would subtract the
-    very errors in colour and contrast that the loss should measure.
+    and returns a list of maps (`feature_networks.feature_model`). It runs in inference mode: batch statistics would
+    subtract the very errors in colour and contrast that the loss should measure.
     """
     wanted = feature_model(_unit_range(target), training=False)
     found = feature_model(ops.cast(image, "float32"), training=False)

@@ -7,7 +7,7 @@ import keras
 
 from hand_tf.data import labelled_crops
 from hand_tf.data.fused_labels import FusedPoses
-from hand_tf.nets import metrics, models, parts, resnet
+from hand_tf.nets import feature_networks, metrics, models, parts
 from hand_tf.training import wiring
 from hand_tf.training.regimes import Regime
 from hand_tf.training.settings import TrainingSettings
@@ -97,7 +97,7 @@ def compile_model(
     model = wiring.wire(regime, made, settings.latent_dropout, settings.encode_once)
     feature_model = None
     if regime.unlabelled and settings.perceptual_weights != "none":
-        feature_model = resnet.feature_model(crop_size, settings.perceptual_weights, settings.seed)
+        feature_model = feature_networks.feature_model(crop_size, settings.perceptual_weights, settings.seed)
     losses, weights = wiring.compiled_losses(
         regime,
         pixel_weight=settings.pixel_weight,

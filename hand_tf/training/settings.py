@@ -106,7 +106,9 @@ class TrainingSettings:
     pose_weight: float = _losses("Weight of the pose loss, lambda_F (Eq. 4).", 1.0, low=0)
     joints_2d_weight: float = _losses("Weight of the loss of the joints' places in the crop.", 0.2, low=0)
     perceptual_weights: str = _losses(
-        "Weights of the feature loss: imagenet (downloaded), a .safetensors or .h5 file, random, or none.", "imagenet"
+        "Weights of the feature loss: imagenet (ResNet-18, downloaded), a .safetensors or .h5 file of such a network,"
+        " lite0 (EfficientNet-lite0 on ImageNet, from hand-tf fetch features), random, or none.",
+        "imagenet",
     )
     foreground_weight: float = _losses("Pixel weight where target and background differ.", 6.0, low=0)
     foreground_threshold: float = _losses("Difference, of 0..1, that counts as foreground.", 0.04, low=0, high=1)

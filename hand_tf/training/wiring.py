@@ -43,7 +43,7 @@ def compiled_losses(
     Args:
         pixel_weight, feature_weight, pose_weight: weights of Eq. 2, Eq. 3 (w_f) and Eq. 4 (lambda_F).
         mask_weight: of the mask against |target - background|; 0 leaves it out. Needs a compositing decoder.
-        feature_model: from `resnet.feature_model`; None leaves the feature loss out.
+        feature_model: from `feature_networks.feature_model`; None leaves the feature loss out.
         joints_2d_weight: of the joints' places in crops of `crop_size` px; 0 leaves it out.
         pose_std: standard deviation [21, 3] mm of the labels; needed where the regime has labels.
     """

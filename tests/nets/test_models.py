@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from hand_tf.nets import models, resnet
+from hand_tf.nets import feature_networks, models
 from hand_tf.training import losses, regimes, wiring
 
 SIZE, POINTS, LOOK, BATCH = 32, 8, 4, 4
@@ -156,7 +156,7 @@ def test_without_composite_there_is_no_mask_but_the_background_matters(batch):
 
 def _compile(regime, parts):
     model = wiring.wire(regime, parts, latent_dropout=0.0)
-    feature_model = resnet.feature_model(SIZE, "random") if regime.unlabelled else None
+    feature_model = feature_networks.feature_model(SIZE, "random") if regime.unlabelled else None
     weights = default_networks.LOSS_WEIGHTS | {"mask_weight": 1.0}
     weights |= {"joints_2d_weight": 1.0, "crop_size": SIZE}
     chosen, weights = wiring.compiled_losses(regime, feature_model=feature_model, pose_std=np.ones((21, 3)), **weights)

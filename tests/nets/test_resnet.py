@@ -8,7 +8,7 @@ from keras import ops
 from safetensors.numpy import load_file, save_file
 from scipy.signal import correlate
 
-from hand_tf.nets import resnet
+from hand_tf.nets import feature_networks, resnet
 from hand_tf.nets.layers import IMAGENET_MEAN, IMAGENET_STD
 
 # (out, in, size) of the convolutions of torchvision's resnet18 up to layer2, with the batch norm behind each.
@@ -68,7 +68,7 @@ def max_pool(x):
 
 
 def test_every_map_equals_torchs_formulas(tensors, weights_file):
-    model = resnet.feature_model(16, weights_file)
+    model = feature_networks.feature_model(16, weights_file)
     image = np.random.default_rng(0).random((1, 16, 16, 3)).astype("float32")
     found = [ops.convert_to_numpy(x)[0].transpose(2, 0, 1) for x in model(image, training=False)]
 
@@ -108,29 +108,12 @@ def test_width_and_unknown_stem():
         resnet.resnet18(keras.Input((32, 32, 3)), stem="large")
 
 
-def test_feature_model_is_frozen_and_ignores_its_batch():
-    model = resnet.feature_model(16, "random")
-    assert model.trainable_weights == []
-    image = np.random.default_rng(2).random((4, 16, 16, 3)).astype("float32")
-    for together, alone in zip(model(image, training=True), model(image[:1]), strict=True):
-        np.testing.assert_allclose(together[:1], alone, rtol=1e-3, atol=1e-4)
-
-
-def test_random_weights_follow_their_seed():
-    first, same, other = (resnet.feature_model(16, "random", seed=seed) for seed in (0, 0, 1))
-    kernels = [ops.convert_to_numpy(model.get_layer("layer1.0.conv1").kernel) for model in (first, same, other)]
-    np.testing.assert_array_equal(kernels[0], kernels[1])
-    assert np.abs(kernels[0] - kernels[2]).max() > 0.01
-    assert kernels[0].std() == pytest.approx(np.sqrt(2 / (64 * 9)), rel=0.02)
-    assert np.abs(kernels[0] - ops.convert_to_numpy(first.get_layer("layer1.0.conv2").kernel)).max() > 0.01
-
-
 def test_hdf5_and_safetensors_give_the_same_network(tensors, weights_file, tmp_path):
     path = str(tmp_path / "resnet18.weights.h5")
     with h5py.File(path, "w") as file:
         for name, value in tensors.items():
             file[name] = value
-    models = [resnet.feature_model(16, source) for source in (weights_file, path)]
+    models = [feature_networks.feature_model(16, source) for source in (weights_file, path)]
     for one, two in zip(*(model.weights for model in models), strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(two))
 
@@ -142,25 +125,25 @@ def test_bad_weight_files_are_named(weights_file, tmp_path):
     save_file({name: value for name, value in tensors.items() if name != "layer1.1.bn2.running_var"}, path)
     message = r"bad.safetensors: tensor layer1.1.bn2.running_var is missing, expected shape \[64\]"
     with pytest.raises(ValueError, match=message):
-        resnet.feature_model(16, path)
+        feature_networks.feature_model(16, path)
 
     save_file(tensors | {"conv1.weight": tensors["conv1.weight"].transpose(2, 3, 1, 0).copy()}, path)
     message = r"bad.safetensors: tensor conv1.weight has shape \[7, 7, 3, 64\], expected \[64, 3, 7, 7\]"
     with pytest.raises(ValueError, match=message):
-        resnet.feature_model(16, path)
+        feature_networks.feature_model(16, path)
 
     for name in ("broken.safetensors", "broken.h5"):
         (tmp_path / name).write_bytes(b"no weights")
         with pytest.raises(ValueError, match=f"{name}: cannot be read"):
-            resnet.feature_model(16, str(tmp_path / name))
+            feature_networks.feature_model(16, str(tmp_path / name))
     with pytest.raises(ValueError, match=r"expected a \.safetensors or \.h5 file"):
-        resnet.feature_model(16, __file__)
+        feature_networks.feature_model(16, __file__)
     with pytest.raises(FileNotFoundError, match=r"missing\.safetensors: no such weights file"):
-        resnet.feature_model(16, str(tmp_path / "missing.safetensors"))
+        feature_networks.feature_model(16, str(tmp_path / "missing.safetensors"))
 
 
 def test_a_refused_file_changes_nothing(tensors, tmp_path):
-    model = resnet.feature_model(16, "random")
+    model = feature_networks.feature_model(16, "random")
     before = [ops.convert_to_numpy(weight).copy() for weight in model.weights]
     path = str(tmp_path / "short.safetensors")
     save_file({name: value for name, value in tensors.items() if not name.startswith("layer2.1.bn2")}, path)
@@ -168,17 +151,3 @@ def test_a_refused_file_changes_nothing(tensors, tmp_path):
         resnet.load_torchvision(model, path)
     for weight, old in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(weight), old)
-
-
-def test_imagenet_downloads_or_says_what_to_do(weights_file, monkeypatch):
-    def offline(*args, **kwargs):
-        raise Exception("URL fetch failure")  # what Keras raises
-
-    monkeypatch.setattr(keras.utils, "get_file", offline)
-    with pytest.raises(ConnectionError, match=r"cannot download https://huggingface.co/.* pass a local file"):
-        resnet.feature_model(16, "imagenet")
-    monkeypatch.setattr(keras.utils, "get_file", lambda *args, **kwargs: weights_file)
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(resnet.feature_model(16, "imagenet").get_layer("bn1").gamma),
-        load_file(weights_file)["bn1.weight"],
-    )

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from hand_tf.core.skeleton import NUM_JOINTS
-from hand_tf.nets import resnet
+from hand_tf.nets import feature_networks
 from hand_tf.training import losses
 
 
@@ -17,7 +17,7 @@ def generator():
 
 @pytest.fixture(scope="module")
 def features():
-    return resnet.feature_model(16, "random")
+    return feature_networks.feature_model(16, "random")
 
 
 def images(generator, batch=4, size=16):
