@@ -46,6 +46,7 @@ DRAWN = ("min_time_gap", "same_view_share")  # settings that say which triplets 
 WEIGHED = ("foreground_weight", "foreground_threshold", "centre_sigma", "equal_weights", "shuffle_rotation")
 IMAGES = ("source", "target", "background")  # of a triplet whose reference is the source of another
 NOT_AUGMENTED = {"in_plane_degrees": 0.0, "scale_jitter": (1.0, 1.0), "centre_jitter": 0.0, "colour_strength": 0.0}
+NOT_AUGMENTED |= {"swap_background_share": 0.0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -258,6 +258,35 @@ def _foreground(target, background, threshold, weight, near, equal_mean):
     return tf.cast(mask, tf.uint8), weights
 
 
+def swap_background(batch: Batch, seed: tf.Tensor, share: float, threshold: float) -> Batch:
+    """Crops in front of another scene: for a `share` of the sources, that of another crop of the batch.
+
+    A rig has few cameras, each with one scene behind the hand. Networks learn these scenes by heart, and err more in
+    front of others. What differs from the source's own scene stays, with a soft edge.
+
+    Args:
+        batch: `source` and `source_background`, the empty scene through the same map, [batch, H, W, 3] uint8.
+        seed: int64 [2].
+        share: of the batch, at random.
+        threshold: see `differs`.
+    """
+    count = tf.shape(batch["source"])[0]
+    step = tf.cast(_uniform(seed, 31, [], 1.0, tf.cast(tf.maximum(count, 2), tf.float32)), tf.int32)
+    other = tf.roll(batch["source_background"], step, 0)
+    chosen = _uniform(seed, 32, [count, 1, 1, 1], 0.0, 1.0) < share
+    return batch | {"source": _before(batch["source"], batch["source_background"], other, chosen, threshold)}
+
+
+@tf.function(jit_compile=True)
+def _before(images, backgrounds, others, chosen, threshold):
+    """`images` before `others` instead of before `backgrounds`, where `chosen`."""
+    kept = tf.cast(differs(images, backgrounds, threshold), tf.float32)[..., None]
+    # A pixel more, for the hand's own edge is half background; and a pixel of transition.
+    kept = tf.nn.avg_pool2d(tf.nn.max_pool2d(kept, 3, 1, "SAME"), 3, 1, "SAME")
+    mixed = kept * tf.cast(images, tf.float32) + (1 - kept) * tf.cast(others, tf.float32)
+    return tf.where(chosen, tf.cast(mixed + 0.5, tf.uint8), images)
+
+
 def centre_weights(size: int, sigma: float) -> tf.Tensor:
     """A Gaussian about the crop's centre, [size, size], `sigma` in shares of the side; all 1 where sigma is 0.
 

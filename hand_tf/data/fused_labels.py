@@ -19,7 +19,7 @@ from hand_tf.core.records_folder import Records
 from hand_tf.data import batching
 
 RECORDS_TO_SHUFFLE, CROPS_TO_SHUFFLE, GROUPS_AT_ONCE = 16, 4096, 16
-NEEDED = ("key", "crops", "rotations", "intrinsics", "camera_centres")
+NEEDED = ("key", "crops", "backgrounds", "rotations", "intrinsics", "camera_centres")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,6 +65,7 @@ def _crops_with_poses(record, table, world, weights):
     return tf.data.Dataset.from_tensor_slices(
         {
             "source": record["crops"],
+            "source_background": record["backgrounds"],
             "pose": pose,
             "pose_weight": tf.tile(tf.gather(weights, row)[None], [views, 1]),
             "joints_2d": pixels[..., :2] / pixels[..., 2:],

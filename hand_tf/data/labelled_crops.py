@@ -12,12 +12,15 @@ from hand_tf.core import records_folder, schema, skeleton
 from hand_tf.core.crops import BOX_MARGIN, CROP_RULES
 from hand_tf.data import augmentation, batching
 
+# Fields of a labelled crop that training uses.
+TRAINED_ON = ("source", "source_background", "pose", "pose_weight", "joints_2d", "intrinsics")
+
 
 def _crops_of_record(record):
     """A parsed record as a dataset of its crops, one element per view; images stay encoded.
 
-    `pose` [21, 3] mm, `pose_weight` [21], `joints_2d` [21, 2] px in the crop, `intrinsics` [3, 3] px, `rotation` [3, 3]
-    (world to virtual camera).
+    `source`, `source_background`, `pose` [21, 3] mm, `pose_weight` [21], `joints_2d` [21, 2] px in the crop,
+    `intrinsics` [3, 3] px, `rotation` [3, 3] (world to virtual camera).
     """
     relative = record["joints"] - record["joints"][skeleton.ROOT]
     rays = tf.einsum("vkc,vdc->vkd", record["joints"] - record["camera_centres"][:, None], record["rotations"])
@@ -26,6 +29,7 @@ def _crops_of_record(record):
     return tf.data.Dataset.from_tensor_slices(
         {
             "source": record["crops"],
+            "source_background": record["backgrounds"],
             "pose": tf.einsum("kc,vdc->vkd", relative, record["rotations"]),
             "pose_weight": tf.tile(record["joint_validity"][None], [views, 1]),
             "joints_2d": pixels[..., :2] / pixels[..., 2:],
@@ -84,6 +88,8 @@ def training_batches(
     scale_jitter: tuple[float, float],
     centre_jitter: float,
     colour_strength: float,
+    swap_background_share: float,
+    foreground_threshold: float,
     first_epoch: int = 0,
     others: tf.data.Dataset | None = None,
     share: float = 1.0,
@@ -94,6 +100,7 @@ def training_batches(
         labels: from `load_labels`, or None if there are only `others`; crop_size: px.
         batch_size, steps, seed, first_epoch, in_plane_degrees, colour_strength: see `triplets.unlabelled`.
         scale_jitter, centre_jitter: see `augmentation.recrop`.
+        swap_background_share, foreground_threshold: see `augmentation.swap_background`.
         others: a stream of crops that come with poses from elsewhere, see `fused_labels.crops`.
         share: of the crops of a batch that come from the labels, the others from `others`.
 
@@ -101,8 +108,12 @@ def training_batches(
         A dataset of (x, y, sample_weight).
     """
 
+    images = ("source", "source_background") if swap_background_share else ("source",)
+
     def to_training(batch, batch_seed):
-        batch = batching.decode(batch, ("source",), crop_size)
+        batch = batching.decode(batch, images, crop_size)
+        if swap_background_share:
+            batch = augmentation.swap_background(batch, batch_seed, swap_background_share, foreground_threshold)
         if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
             batch = augmentation.recrop(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
         if colour_strength:
@@ -122,7 +133,7 @@ def training_batches(
 def _repeated(labels, count, seed, first_epoch):
     """The labels without end, `count` an epoch, in a new order on every pass."""
     # Tensors made here are captured by the function below; arrays would be copied into its graph.
-    crops = {name: tf.constant(labels[name]) for name in ("source", "pose", "pose_weight", "joints_2d", "intrinsics")}
+    crops = {name: tf.constant(labels[name]) for name in TRAINED_ON}
 
     def one_pass(pass_seed, _):
         return tf.data.Dataset.from_tensor_slices(crops).shuffle(len(labels["pose"]), pass_seed)

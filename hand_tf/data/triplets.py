@@ -78,6 +78,7 @@ def _draw(now, other, count, seed, same_view_share):
         "target": tf.gather(now["crops"], j),
         "reference": tf.gather(other["crops"], k),
         "background": tf.gather(now["backgrounds"], j),
+        "source_background": tf.gather(now["backgrounds"], i),
         "rotation": tf.matmul(to_target, from_source, transpose_b=True),
         "intrinsics": tf.gather(now["intrinsics"], i),
     }
@@ -181,6 +182,7 @@ def unlabelled(
     scale_jitter: tuple[float, float],
     centre_jitter: float,
     colour_strength: float,
+    swap_background_share: float,
     foreground_weight: float,
     foreground_threshold: float,
     centre_sigma: float,
@@ -206,6 +208,7 @@ def unlabelled(
         in_plane_degrees: source, target and reference rotate independently by up to this angle (`pretrain_aug`).
         scale_jitter, centre_jitter: other boxes for the sources; see `augmentation.rotate_triplet`.
         colour_strength: see `augmentation.colour`.
+        swap_background_share: share of the sources before another scene; see `augmentation.swap_background`.
         foreground_weight: of the pixels in which target and background differ by more than foreground_threshold
             (of 0..1); the rest weigh 1.
         centre_sigma: the weights of image and mask fall off from the centre; see `augmentation.centre_weights`.
@@ -221,6 +224,9 @@ def unlabelled(
     if partners and batch_size % 2:
         raise ValueError(f"batch_size {batch_size}: pairs of partners fill only even batches")
     images = [name for name in IMAGES if not (partners and name == "reference")]
+    decoded, twins = images, {"target": "source"}
+    if swap_background_share:
+        decoded, twins = [*images, "source_background"], twins | {"source_background": "background"}
     count, size = batch_size * steps, records.manifest.crop_size
     # Captured constants: made once.
     as_meant = tf.tile([[0.0, 0.0, 1.0]], [batch_size, 1])
@@ -228,7 +234,9 @@ def unlabelled(
     near_batch = tf.tile((near / tf.reduce_mean(near) if equal_weights else near)[None], [batch_size, 1, 1])
 
     def to_training(batch, batch_seed):
-        batch = batching.decode(batch, images, size, twins={"target": "source"})
+        batch = batching.decode(batch, decoded, size, twins)
+        if swap_background_share:
+            batch = augmentation.swap_background(batch, batch_seed, swap_background_share, foreground_threshold)
         batch["placement"] = as_meant
         if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
             batch = augmentation.rotate_triplet(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)

@@ -147,6 +147,9 @@ class TrainingSettings:
     )
     centre_jitter: float = _data("Encoded crops: shift of the centre, +-share of the side.", 0.06, low=0, below=0.5)
     jitter_unlabelled: bool = _data("Jitter scale and centre of unlabelled sources too.", True)
+    swap_background_share: float = _data(
+        "Share of the encoded crops that get the empty scene behind another crop of their batch.", 0.5, low=0, high=1
+    )
     shuffle_rotation: bool = _data("Control experiment: a wrong rotation for every triplet.", False)
 
     probe_fit: str = _logs("Subjects that fit the pose probe.", "S0..S6")

@@ -189,6 +189,7 @@ def test_the_papers_flagfiles_have_nothing_of_ours(path):
     ours = {"same_view_share": 0.0, "points_to_map": "dense", "normalize_points": False, "composite": False}
     ours |= {"mask_weight": 0.0, "foreground_weight": 1.0, "centre_sigma": 0.0, "equal_weights": False}
     ours |= {"jitter_unlabelled": False, "colour_strength": 0.0, "head": "mlp", "joints_2d_weight": 0.0}
+    ours |= {"swap_background_share": 0.0}
     ours |= {"encode_once": False, "points": "dense", "latent_dropout": 0.0, "label_views": "one"}
     for size in ("", "demo", "evidence", "smoke"):
         after = [f"--flagfile={size}"] if size else []

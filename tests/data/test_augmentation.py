@@ -396,15 +396,50 @@ def test_what_moved_differs_from_the_background():
     np.testing.assert_array_equal(augmentation.differs(tf.constant(target), tf.constant(background), 0.04), expected)
 
 
+@pytest.fixture
+def discs():
+    """40 grey discs of 8 px radius, each before a scene of its own grey level, with noise below the threshold."""
+    generator, count = np.random.default_rng(2), 40
+    noise = generator.integers(-4, 5, (2, count, SIZE, SIZE, 1))
+    scenes = np.arange(count)[:, None, None, None] * 5 + np.zeros((SIZE, SIZE, 3), int)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    distance = np.hypot(x - 30, y - 34)
+    pictures = np.where((distance < 8)[..., None], 230, scenes)
+    source, background = (np.clip(each, 0, 255).astype(np.uint8) for each in np.stack([pictures, scenes]) + noise)
+    return {"source": tf.constant(source), "source_background": tf.constant(background)}, distance
+
+
+def test_the_hand_stays_before_the_scene_of_another_crop(discs):
+    batch, distance = discs
+    before, scenes = batch["source"].numpy(), batch["source_background"].numpy()
+    after = augmentation.swap_background(batch, SEED, 1.0, 0.04)
+    np.testing.assert_array_equal(after["source_background"], scenes)
+    found, inside, outside = after["source"].numpy(), distance < 8, distance > 11
+    np.testing.assert_array_equal(found[:, inside], before[:, inside])
+    shown = [np.abs(scenes[:, outside].astype(int) - image[outside]).mean((1, 2)).argmin() for image in found]
+    for n, other in enumerate(shown):
+        assert other != n
+        np.testing.assert_array_equal(found[n][outside], scenes[other][outside])
+
+
+def test_a_share_of_the_crops_gets_another_scene(discs):
+    batch, distance = discs
+    before = batch["source"].numpy()
+    changed = [(augmentation.swap_background(batch, SEED + n, 0.3, 0.04)["source"] != before).numpy() for n in range(9)]
+    changed = np.stack(changed)[:, :, distance > 11].any((2, 3))
+    assert np.mean(changed) == pytest.approx(0.3, abs=0.07) and changed.any(0).mean() > 0.8
+
+
 # --- seeds ----------------------------------------------------------------------------------------------------------
 
 
-def test_all_are_pure_functions_of_their_seed(labels, triplets):
+def test_all_are_pure_functions_of_their_seed(labels, triplets, discs):
     other = SEED + 1
     functions = {
         "rotate_triplet": lambda seed: augmentation.rotate_triplet(triplets[0], seed, 60.0),
         "recrop": lambda seed: augmentation.recrop(tensors(labels), seed, 40.0, (0.8, 1.2), 0.1),
         "colour": lambda seed: augmentation.colour(tensors(labels), ("source",), seed, 0.5),
+        "swap_background": lambda seed: augmentation.swap_background(discs[0], seed, 0.5, 0.04),
     }
     for name, function in functions.items():
         tf.random.set_seed(0)

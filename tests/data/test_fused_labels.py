@@ -95,6 +95,8 @@ def test_every_batch_has_its_share_of_labels(opened, labels, truth, share):
             scale_jitter=(0.8, 1.2),
             centre_jitter=0.05,
             colour_strength=0.1,
+            swap_background_share=0.5,
+            foreground_threshold=0.04,
             first_epoch=first_epoch,
             others=stream(opened, others, count=rest, first_epoch=first_epoch),
             share=share,

@@ -15,6 +15,7 @@ from hand_tf.data import batching, labelled_crops, scenarios, triplets
 
 BATCH, STEPS = 8, 2
 NOT_AUGMENTED = {"in_plane_degrees": 0.0, "scale_jitter": (1.0, 1.0), "centre_jitter": 0.0, "colour_strength": 0.0}
+NOT_AUGMENTED |= {"swap_background_share": 0.0, "foreground_threshold": 0.04}
 FPS = 5  # of the fixture `records`; ten instants, from 0 to 1.8 seconds
 View = collections.namedtuple("View", "key number camera group frame")
 
@@ -90,7 +91,7 @@ def truth(records):
 def unlabelled(opened, subjects=None, seed=0, **options):
     """Triplets, without augmentation unless asked for."""
     options = NOT_AUGMENTED | {"batch_size": BATCH, "steps": STEPS, "seed": seed, "same_view_share": 0.0} | options
-    weighted = {"foreground_weight": 6.0, "foreground_threshold": 0.04, "centre_sigma": 0.0, "equal_weights": False}
+    weighted = {"foreground_weight": 6.0, "centre_sigma": 0.0, "equal_weights": False}
     options = weighted | {"min_time_gap": 1.0, "shuffle_rotation": False} | options
     return triplets.unlabelled(opened, subjects or opened.manifest.subjects, **options)
 
@@ -226,7 +227,7 @@ def test_the_control_gives_every_triplet_the_rotation_of_another(opened, three_e
 
 # --- augmented, and a pure function of seed and epoch ----------------------------------------------------------------
 
-AUGMENTED = {"in_plane_degrees": 90.0, "colour_strength": 0.3}
+AUGMENTED = {"in_plane_degrees": 90.0, "colour_strength": 0.3, "swap_background_share": 0.5}
 WEIGHTS = {"foreground_weight": 4.0, "foreground_threshold": 0.1}
 
 
