@@ -2,11 +2,12 @@
 
     hand-tf study --data_dir=RECORDS --output=STUDY --sizes=demo \\
         --grid="pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4 = supervised, pose_head"
+    hand-tf study --data_dir=RECORDS --output=STUDY --sizes=demo --flagfile=recipe --scenario=S0:64
 
 The grid is a list of cells separated by `;`. A cell is a flagfile alone (pretrain, pretrain_aug), or a scenario, `=`
-and the flagfiles to train on it, separated by commas. A flagfile is the name of one that comes with hand_tf, or a path.
-pose_head starts from the last pre-training before it. finetune and finetune_joint start from the pose_head run of their
-scenario if there is one, otherwise from the last pre-training.
+and the flagfiles to train on it, separated by commas. The scenario `*` stands for those of --scenario. A flagfile is
+the name of one that comes with hand_tf, or a path. pose_head starts from the last pre-training before it. finetune and
+finetune_joint start from the pose_head run of their scenario if there is one, otherwise from the last pre-training.
 
 Each cell is one run per seed, in STUDY/<flagfile>-<scenario>-seed<seed>. Finished runs are kept, so the same command
 continues a study that was stopped. All runs share this process, so TensorFlow is loaded only once.
@@ -27,6 +28,9 @@ class StudySettings:
     data_dir: str = setting("Folder of records (hand-tf build).")
     output: str = setting("Folder of the study's runs and report.")
     grid: str = setting("What to train, see above.")
+    scenario: tuple[str, ...] = setting(
+        "Scenario for the cells of the grid whose scenario is *; may be given several times.", (), repeated=True
+    )
     sizes: tuple[str, ...] = setting(
         "Flagfile that overrides those of the grid, by name or path; may be given several times. Beside NAME.flags,"
         " NAME.<flagfile>.flags is read for the runs of that flagfile.",
@@ -49,7 +53,10 @@ def main(settings: StudySettings) -> None:
     from hand_tf.results.results_table import RESULTS_FILE
     from hand_tf.training import grid
 
-    cells, places = grid.parse_grid(settings.grid), {"data_dir": settings.data_dir, "output": settings.output}
+    cells, places = (
+        grid.parse_grid(settings.grid, settings.scenario),
+        {"data_dir": settings.data_dir, "output": settings.output},
+    )
     runs = [run for seed in settings.seeds for run in grid.plan(cells, **places, sizes=settings.sizes, seed=seed)]
     if not runs:
         raise SettingError("--grid: expected at least one flagfile")

@@ -9,6 +9,7 @@ import pytest
 
 from hand_tf import evaluate, report, study, train
 from hand_tf.core import command_line, records_folder
+from hand_tf.core.setting_fields import SettingError
 from hand_tf.training import grid
 
 GRID = "pretrain_aug; S0:64 = supervised, pose_head, finetune; S0..S4:5% = supervised, finetune"
@@ -104,6 +105,20 @@ def test_a_grid_is_a_list_of_runs_in_order(text, runs):
     if isinstance(runs, str):
         runs = [(name, scenario or None) for name, _, scenario in (run.partition("@") for run in runs.split())]
     assert grid.parse_grid(text) == runs
+
+
+def test_the_recipe_is_trained_on_every_scenario():
+    arguments = ["--flagfile=recipe", "--scenario=S0:64", "--scenario=S0..S4", "--data_dir=a", "--output=b"]
+    found = command_line.parse(study.StudySettings, arguments)
+    runs = grid.parse_grid(found.grid, found.scenario)
+    students = [(name, scenario) for scenario in ("S0:64", "S0..S4") for name in ("pose_head", "multi_view_teacher")]
+    assert runs == [("pretrain_aug", None), *students]
+    for text, scenarios, message in (
+        (found.grid, (), r"--grid cell '\* = pose_head, multi_view_teacher': expected --scenario"),
+        ("S0:64 = supervised", ("S0",), r"--scenario=S0: expected a cell of --grid with the scenario \*"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            grid.parse_grid(text, scenarios)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@
 
 A grid is a list of cells, separated by `;` or line breaks. A cell is a flagfile, or a scenario, `=` and the flagfiles
 to train on it, separated by commas. A flagfile is the name of one that comes with hand_tf, such as pretrain_aug, or a
-path. Its regime decides where a run starts:
+path. The scenario `*` stands for those of --scenario. The regime of a flagfile decides where a run starts:
 
     no labels                       this is a pre-training; from scratch
     frozen encoder (pose_head)      from the last pre-training before it
@@ -33,18 +33,26 @@ class PlannedRun:
     arguments: tuple[str, ...]
 
 
-def parse_grid(text: str) -> list[tuple[str, str | None]]:
-    """The runs of a grid in order: (flagfile, scenario or None). Raises SettingError for half a cell."""
-    runs = []
+def parse_grid(text: str, scenarios: Sequence[str] = ()) -> list[tuple[str, str | None]]:
+    """The runs of a grid in order: (flagfile, scenario or None); the scenario `*` stands for each of `scenarios`.
+
+    Raises SettingError for half a cell, and for scenarios without a `*` or the other way round.
+    """
+    runs, starred = [], False
     for cell in (cell.strip() for cell in text.replace("\n", ";").split(";")):
         scenario, equals, listed = (part.strip() for part in cell.partition("="))
         if equals:
             names = [name.strip() for name in listed.split(",")]
             if not scenario or not all(names):
                 raise SettingError(f"--grid cell {cell!r}: expected SCENARIO = FLAGFILE, FLAGFILE, ...")
-            runs += [(name, scenario) for name in names]
+            if scenario == "*" and not scenarios:
+                raise SettingError(f"--grid cell {cell!r}: expected --scenario, such as S0:10%, for its *")
+            starred |= scenario == "*"
+            runs += [(name, each) for each in (scenarios if scenario == "*" else (scenario,)) for name in names]
         elif cell:
             runs.append((cell, None))
+    if scenarios and not starred:
+        raise SettingError(f"--scenario={scenarios[0]}: expected a cell of --grid with the scenario *")
     return runs
 
 
