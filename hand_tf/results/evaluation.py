@@ -12,16 +12,15 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 import hand_tf
 from hand_tf.core import fusion, skeleton
 from hand_tf.core.records_folder import Records
-from hand_tf.data import batching, labelled_crops, scenarios
+from hand_tf.data import scenarios
 from hand_tf.nets import metrics, models
 from hand_tf.nets.parts import load_parts
 from hand_tf.results.results_table import WITHOUT_WRIST
-from hand_tf.training import runs
+from hand_tf.training import predictions, runs
 
 THRESHOLDS = tuple(range(51))  # mm, of the PCK curve
 
@@ -55,10 +54,11 @@ def evaluate(
 
     started, results = time.perf_counter(), {}
     for rule in rules:
-        crops = predict(estimator, records, chosen, rule, batch_size=batch_size, box_margin=box_margin)
+        options = {"rule": rule, "box_margin": box_margin, "batch_size": batch_size}
+        crops = predictions.predict(estimator, records, chosen, **options)
         if not np.isfinite(crops["predicted"]).all():
             raise ValueError(f"{workdir}: predicts poses that are not finite; its training has diverged")
-        true, weights, names = crops["pose"], crops["pose_weight"], crops["subject"].astype(str)
+        true, weights, names = crops["pose"], crops["pose_weight"], crops["subject"]
         results[rule] = measure(true, crops["predicted"], weights, names)
         results[rule] |= {"joints_2d_px": measure_2d(crops), "fused": measure_fused(crops)}
         results[rule]["reference"] = measure(true, np.broadcast_to(mean_pose, true.shape), weights, names)
@@ -74,49 +74,10 @@ def evaluate(
     }
 
 
-# --- predicting -----------------------------------------------------------------------------------------------------
-
-
 def choose_crops(records: Records, subjects: str, max_crops: int = 0) -> list[tuple[str, str]]:
     """The labelled crops (record key, camera) of `subjects`, or the first `max_crops` of a fixed random order."""
     chosen = scenarios.choose_labels(f"{subjects}:all", records.index, records.manifest.subjects)
     return chosen[:max_crops] if max_crops else chosen
-
-
-def predict(
-    estimator: keras.Model,
-    records: Records,
-    chosen: list[tuple[str, str]],
-    rule: str,
-    *,
-    batch_size: int,
-    box_margin: float,
-) -> dict[str, np.ndarray]:
-    """The true and predicted poses of all `chosen` crops.
-
-    Returns a dict: `pose` and `predicted` [n, 21, 3] mm, `joints_2d` and, if the pose head has it, `predicted_2d`
-    [n, 21, 2] px, `pose_weight` [n, 21], `rotation` [n, 3, 3], `key` and `subject` [n] (bytes).
-
-    Raises ValueError if the records are damaged or lack some of the crops.
-    """
-    batches = labelled_crops.evaluation(records, chosen, batch_size=batch_size, crop=rule, box_margin=box_margin)
-    columns = {name: [] for name in ("pose", "joints_2d", "pose_weight", "rotation", "key", "subject", "predicted")}
-    if "joints_2d" in estimator.output:
-        columns["predicted_2d"] = []
-    bar = tqdm.tqdm(total=len(chosen), desc=rule, unit="crop", disable=None)
-    with bar, batching.damage_named(records):
-        for batch in batches.as_numpy_iterator():
-            found = estimator.predict_on_batch({"source": batch["source"]})
-            batch |= {"predicted": np.asarray(found["pose"]), "predicted_2d": np.asarray(found.get("joints_2d"))}
-            for name, column in columns.items():
-                column.append(batch[name])
-            bar.update(len(batch["pose"]))
-    crops = {name: np.concatenate(column) for name, column in columns.items()}
-    if len(crops["pose"]) != len(chosen):
-        raise ValueError(
-            f"{records.folder}: the index promises {len(chosen)} crops, the shards hold {len(crops['pose'])}"
-        )
-    return crops
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------

@@ -18,14 +18,13 @@ import pathlib
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from hand_tf.core import atomic, fusion, reading
 from hand_tf.core.records_folder import Records
-from hand_tf.data import batching, held_out, labelled_crops, scenarios
+from hand_tf.data import held_out, scenarios
 from hand_tf.data.fused_labels import FusedPoses
 from hand_tf.nets import models
-from hand_tf.training import probe, validation
+from hand_tf.training import predictions, probe, validation
 from hand_tf.training.settings import TrainingSettings
 
 FILE, QUALITY_FILE = "fused_poses.npz", "teacher.json"
@@ -136,17 +135,9 @@ def _weighted(keys: np.ndarray, world: np.ndarray, spread: np.ndarray) -> FusedP
 
 
 def predict_all(
-    parts: dict[str, keras.Model], records: Records, chosen: list[tuple[str, str]], batch_size: int = 256
+    parts: dict[str, keras.Model], records: Records, chosen: list[tuple[str, str]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Keys [n] str, poses [n, 21, 3] mm and rotations [n, 3, 3] of the crops `chosen` (record key, camera)."""
+    """Keys [n] str, predicted poses [n, 21, 3] mm, rotations [n, 3, 3] of the crops `chosen` (record key, camera)."""
     estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
-    columns = {"key": [], "pose": [], "rotation": []}
-    bar = tqdm(total=len(chosen), desc="teacher", unit="crop", disable=None)
-    with bar, batching.damage_named(records):
-        for batch in labelled_crops.evaluation(records, chosen, batch_size=batch_size).as_numpy_iterator():
-            batch["pose"] = np.asarray(estimator.predict_on_batch({"source": batch["source"]})["pose"])
-            for name, column in columns.items():
-                column.append(batch[name])
-            bar.update(len(batch["key"]))
-    keys, poses, rotations = (np.concatenate(columns[name]) for name in ("key", "pose", "rotation"))
-    return keys.astype(str), poses, rotations
+    found = predictions.predict(estimator, records, chosen, title="teacher")
+    return found["key"], found["predicted"], found["rotation"]

@@ -19,6 +19,7 @@ from hand_tf import evaluate
 from hand_tf.core import atomic, command_line, crops, geometry, records_folder, schema, skeleton
 from hand_tf.nets import models
 from hand_tf.results import evaluation
+from hand_tf.training import predictions
 
 SIZE, VIEWS, DISTANCE, SIDE = 32, 3, 700.0, 320.0
 SUBJECTS = ("S8", "S9", "S10")
@@ -198,7 +199,7 @@ def test_views_of_an_instant_are_fused_in_the_world_and_places_are_measured_in_p
     opened = records_folder.open_records(root / "records")
     estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
     chosen = evaluation.choose_crops(opened, "S9+S10")
-    found = evaluation.predict(estimator, opened, chosen, rule, batch_size=5, box_margin=crops.BOX_MARGIN)
+    found = predictions.predict(estimator, opened, chosen, rule=rule, batch_size=5)
     assert evaluation.measure_fused(found) == pytest.approx(result["results"][rule]["fused"], rel=1e-4)
     assert evaluation.measure_2d(found) == pytest.approx(result["results"][rule]["joints_2d_px"], rel=1e-4)
     exact = found | {"predicted": found["pose"], "predicted_2d": found["joints_2d"] + [3.0, -4.0]}

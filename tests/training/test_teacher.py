@@ -5,20 +5,17 @@ import shutil
 
 import numpy as np
 import pytest
+import smoke_runs
+from smoke_runs import assert_equal_parts, run
 
-from hand_tf import evaluate, train
+from hand_tf import evaluate
 from hand_tf.core import command_line, fusion, records_folder
 from hand_tf.data import held_out, labelled_crops
 from hand_tf.nets import parts
-from hand_tf.training import callbacks, run_data, teacher
+from hand_tf.training import run_data, teacher
 from hand_tf.training.settings import TrainingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_replica")]
-
-
-def run(records, workdir, regime, *flags):
-    arguments = [f"--flagfile={regime}", "--flagfile=smoke", *flags]
-    return command_line.run(train.main, [*arguments, f"--data_dir={records}", f"--workdir={workdir}"])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +65,7 @@ def test_predictions_are_those_of_the_estimator(records, estimator):
     opened, loaded = records_folder.open_records(records), parts.load_parts(estimator, 32)
     row = next(row for row in opened.index if row["subject"] == "S1")
     chosen = [(row["key"], camera) for camera in row["cameras"]]
-    keys, poses, rotations = teacher.predict_all(loaded, opened, chosen, batch_size=2)
+    keys, poses, rotations = teacher.predict_all(loaded, opened, chosen)
     labels = next(labelled_crops.evaluation(opened, chosen, batch_size=9).as_numpy_iterator())
     expected = loaded["pose_head"](loaded["encoder"](labels["source"], training=False)["points"])["pose"]
     assert set(keys) == {row["key"]}
@@ -95,30 +92,15 @@ def test_instants_on_which_the_views_disagree_count_less():
     assert weights[0, 0] / weights[1, 0] == pytest.approx((1 + 1) / (1 + 0.25))
 
 
-class Killed(BaseException):
-    """Not an Exception, like a signal."""
-
-
 def test_a_killed_student_goes_on_with_the_teacher_that_it_had(records, estimator, tmp_path, monkeypatch):
     flags = ["multi_view_teacher", "--scenario=S0:8", f"--init_from={estimator}"]
     assert run(records, tmp_path / "whole", *flags) == 0
-    log = callbacks.History.on_epoch_end
-
-    def die_in_the_second_epoch(self, epoch, logs=None):
-        log(self, epoch, logs)
-        if epoch == 1:
-            raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(callbacks.History, "on_epoch_end", die_in_the_second_epoch)
+    with smoke_runs.killed_in_the_second_epoch(monkeypatch):
         run(records, tmp_path / "killed", *flags)
     with monkeypatch.context() as patch:
         patch.setattr(teacher, "predict_all", None)
         assert run(records, tmp_path / "killed", *flags) == 0
-    for name in ("encoder", "pose_head"):
-        whole, killed = (parts.load_part(tmp_path / folder, name).get_weights() for folder in ("whole", "killed"))
-        for a, b in zip(whole, killed, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert_equal_parts(tmp_path / "whole", tmp_path / "killed", ("encoder", "pose_head"))
 
 
 def test_a_student_without_labels_says_so_and_can_be_measured(records, estimator, tmp_path, capsys):

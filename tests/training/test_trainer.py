@@ -10,6 +10,8 @@ import full_disk
 import keras
 import numpy as np
 import pytest
+import smoke_runs
+from smoke_runs import Killed, assert_equal_parts, die, run, weights
 
 from hand_tf import train
 from hand_tf.core import atomic, command_line, records_folder, run_folder
@@ -18,26 +20,6 @@ from hand_tf.training import callbacks, run_data, trainer, validation
 from hand_tf.training.settings import TrainingSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def run(records, workdir, regime, *flags):
-    """Trains `regime` with its own flagfile and the smoke sizes; returns the exit status."""
-    arguments = [f"--flagfile={regime}", "--flagfile=smoke", *flags]
-    return command_line.run(train.main, [*arguments, f"--data_dir={records}", f"--workdir={workdir}"])
-
-
-def weights(workdir, name):
-    model = keras.models.load_model(pathlib.Path(workdir) / f"{name}.keras", compile=False, safe_mode=True)
-    return [np.asarray(variable) for variable in model.weights]  # not dropout's seeds, which a file does not keep
-
-
-class Killed(BaseException):
-    """Not an Exception, like a signal."""
-
-
-def die(*_):
-    raise Killed
-
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_replica")]
 
@@ -154,21 +136,11 @@ def test_the_best_epoch_is_kept_and_training_stops_after_it(records, tmp_path, m
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(records, tmp_path, monkeypatch):
     flags = ["semi_supervised", "--scenario=S0:8", "--epochs=3", "--latent_dropout=0.2", "--in_plane_degrees=90"]
     assert run(records, tmp_path / "whole", *flags) == 0
-    log = callbacks.History.on_epoch_end
-
-    def die_in_the_second_epoch(self, epoch, logs=None):
-        log(self, epoch, logs)
-        if epoch == 1:  # after the history's line, before the checkpoint: the epoch is lost and its line is not
-            raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(callbacks.History, "on_epoch_end", die_in_the_second_epoch)
+    with smoke_runs.killed_in_the_second_epoch(monkeypatch):
         run(records, tmp_path / "killed", *flags)
     assert not (tmp_path / "killed" / "run.json").exists()
     assert run(records, tmp_path / "killed", *flags) == 0
-    for name in ("encoder", "decoder", "pose_head"):
-        for a, b in zip(weights(tmp_path / "whole", name), weights(tmp_path / "killed", name), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert_equal_parts(tmp_path / "whole", tmp_path / "killed", ("encoder", "decoder", "pose_head"))
     whole, killed = (callbacks.read_history(tmp_path / name / "history.csv") for name in ("whole", "killed"))
     assert [row["epoch"] for row in killed] == [1, 2, 3]
     np.testing.assert_allclose([r["loss"] for r in whole], [r["loss"] for r in killed], rtol=1e-4)
