@@ -9,6 +9,11 @@ that frame.
 
 It is a geometric median, for which one wrong view counts little, and which trusts a camera less along its own line of
 sight: there it has to guess, and another camera sees that direction from the side. Poses are relative to the wrist.
+
+Points of a latent turn as poses do (Eq. 1), but have no unit, so they are fused with weights from the poses:
+
+    residual         r_v = mean over joints of |A_v (J_v - J)|, mm
+    fused points     L   = argmin sum_v |A_v (L_v - L)|^2 / max(r_v, NEAR)
 """
 
 import numpy as np
@@ -49,24 +54,54 @@ def fuse_instants(
     Returns:
         Fused poses [m, 21, 3] mm and spreads [m, 21] mm.
     """
-    order = np.argsort(instants, kind="stable")
-    starts = np.flatnonzero(np.diff(instants[order], prepend=-1))
+    order, summed = _sums(instants)
     world, rotations, instants = world[order].astype(np.float64), rotations[order], instants[order]
     given = np.ones((len(world), 1)) if weights is None else weights[order]
-    axes = rotations[:, 2].astype(np.float64)  # lines of sight
-    metric = np.eye(3) - (1 - depth_weight) * axes[:, :, None] * axes[:, None]
-
-    def summed(values):
-        return np.add.reduceat(values, starts, axis=0)
-
+    metric = _metrics(rotations, depth_weight)
     fused = summed(world * given[..., None]) / summed(given)[..., None]
     for _ in range(steps):
-        weight = given / np.maximum(_distances(world - fused[instants], metric), NEAR)
-        left = summed(weight[..., None, None] * metric[:, None])
-        right = summed(weight[..., None] * (world @ metric))
-        fused = np.linalg.solve(left, right[..., None])[..., 0]
+        fused = _mean(world, given / np.maximum(_distances(world - fused[instants], metric), NEAR), metric, summed)
     distance = _distances(world - fused[instants], metric) / np.sqrt((2 + depth_weight) / 3)
     return fused, summed(distance * given) / summed(given * np.ones_like(distance))
+
+
+def residuals(world: np.ndarray, fused: np.ndarray, instants: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """How far the poses `world` [n, 21, 3] of views lie from the `fused` ones [m, 21, 3] of their instants, [n] mm."""
+    return _distances(world - fused[instants], _metrics(rotations, DEPTH_WEIGHT)).mean(-1)
+
+
+def fuse_points(
+    points: np.ndarray, instants: np.ndarray, rotations: np.ndarray, residuals_mm: np.ndarray
+) -> np.ndarray:
+    """Fused points [m, N, 3] of `points` [n, N, 3] of views, in the frame of the world.
+
+    Args:
+        instants, rotations: as for `fuse_instants`.
+        residuals_mm: [n], from `residuals`.
+    """
+    order, summed = _sums(instants)
+    weights = 1 / np.maximum(residuals_mm[order, None], NEAR)
+    return _mean(points[order].astype(np.float64), weights, _metrics(rotations[order], DEPTH_WEIGHT), summed)
+
+
+def _sums(instants):
+    """An order of the views by instant, and the function that sums views in that order over each instant."""
+    order = np.argsort(instants, kind="stable")
+    starts = np.flatnonzero(np.diff(instants[order], prepend=-1))
+    return order, lambda values: np.add.reduceat(values, starts, axis=0)
+
+
+def _metrics(rotations, depth_weight):
+    """A_v^T A_v [n, 3, 3]."""
+    axes = rotations[:, 2].astype(np.float64)  # lines of sight
+    return np.eye(3) - (1 - depth_weight) * axes[:, :, None] * axes[:, None]
+
+
+def _mean(world, weight, metric, summed):
+    """The means of `world` [n, k, 3] over each instant, in the metrics [n, 3, 3], with weights [n, k] or [n, 1]."""
+    left = summed(weight[..., None, None] * metric[:, None])
+    right = summed(weight[..., None] * (world @ metric))
+    return np.linalg.solve(left, right[..., None])[..., 0]
 
 
 def disagreement(world: np.ndarray, instants: np.ndarray, rotations: np.ndarray) -> float:

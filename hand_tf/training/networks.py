@@ -8,7 +8,7 @@ import keras
 from hand_tf.data import labelled_crops
 from hand_tf.data.fused_labels import FusedPoses
 from hand_tf.nets import feature_networks, metrics, models, parts
-from hand_tf.training import wiring
+from hand_tf.training import closed_form, wiring
 from hand_tf.training.regimes import Regime
 from hand_tf.training.settings import TrainingSettings
 
@@ -58,7 +58,7 @@ def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> di
 
 def is_solved(settings: TrainingSettings, regime: Regime, made: dict[str, keras.Model]) -> bool:
     """Whether the run solves its pose head in closed form: a new linear one over a frozen encoder."""
-    linear = "pose_head" in made and hasattr(made["pose_head"].get_layer("pose"), "weights_of_points")
+    linear = "pose_head" in made and closed_form.is_linear(made["pose_head"])
     return linear and "encoder" in regime.frozen and not comes_from_earlier(settings, "pose_head")
 
 

@@ -22,28 +22,30 @@ def predict(
     """The true and predicted poses of all `chosen` crops (record key, camera), in the order of the shards.
 
     Args:
-        estimator: from `models.pose_estimator`.
+        estimator: from `models.pose_estimator`; it may have `points` as a further output.
         rule: crop rule, of `crops.CROP_RULES`.
         box_margin: for `box2d`, side of the crop over the longer side of the joints' box.
         batch_size: crops per step; does not affect the results.
         title: of the progress bar; by default the rule.
 
     Returns a dict: `pose` and `predicted` [n, 21, 3] mm, `joints_2d` and, if the pose head has it, `predicted_2d`
-    [n, 21, 2] px, `pose_weight` [n, 21], `rotation` [n, 3, 3], `key` and `subject` [n] str.
+    [n, 21, 2] px, `points` if they are an output, `pose_weight` [n, 21], `rotation` [n, 3, 3], `key` and `subject` [n]
+    str.
 
     Raises ValueError if the records are damaged or lack some of the crops.
     """
     batches = labelled_crops.evaluation(records, chosen, batch_size=batch_size, crop=rule, box_margin=box_margin)
     columns = {name: [] for name in ("pose", "joints_2d", "pose_weight", "rotation", "key", "subject", "predicted")}
-    if "joints_2d" in estimator.output:
-        columns["predicted_2d"] = []
+    columns |= {
+        name: [] for name, output in (("predicted_2d", "joints_2d"), ("points", "points")) if output in estimator.output
+    }
     bar = tqdm(total=len(chosen), desc=title or rule, unit="crop", disable=None)
     with bar, batching.damage_named(records):
         for batch in batches.as_numpy_iterator():
             found = estimator.predict_on_batch({"source": batch["source"]})
-            batch |= {"predicted": np.asarray(found["pose"]), "predicted_2d": np.asarray(found.get("joints_2d"))}
+            batch |= {"predicted": found["pose"], "predicted_2d": found.get("joints_2d"), "points": found.get("points")}
             for name, column in columns.items():
-                column.append(batch[name])
+                column.append(np.asarray(batch[name]))
             bar.update(len(batch["pose"]))
     crops = {name: np.concatenate(column) for name, column in columns.items()}
     if len(crops["pose"]) != len(chosen):

@@ -94,9 +94,9 @@ class TrainingSettings:
     head_depth: int = _nets("With mlp: hidden layers of the pose head.", 2, low=0)
     head_dropout: float = _nets("With mlp: dropout of the pose head.", 0.5, low=0, below=1)
     head_ridge: float = _nets(
-        "With linear, over a frozen encoder: the head is solved in closed form, from the crops of one epoch, with this"
-        " ridge strength relative to the mean eigenvalue of the points.",
-        0.3,
+        "With linear, over a frozen encoder: the head is solved in closed form, from the crops of one epoch, with a"
+        " ridge that weighs as much as this number of labels.",
+        6.0,
         above=0,
     )
 

@@ -71,7 +71,7 @@ def _train(settings, records):
         parts = networks.make_parts(settings, regime, crop_size)
     fused = before = None
     if regime.fused:
-        fused = teacher.fused_poses(settings, records, parts)
+        fused = teacher.fused_poses(settings, records, parts, labels)
         before = teacher.quality_of_teacher(settings, records, parts, held_out) if leads else {}
     with strategy().scope():
         model = networks.compile_model(settings, regime, parts, crop_size, labels, fused)
@@ -87,7 +87,7 @@ def _train(settings, records):
         watching = _callbacks(settings, records, parts, labels, fused, held_out, history, probing) if leads else []
         batches = run_data.batches(settings, records, labels, fused, first_epoch)
         if solved:
-            _solve(settings, parts, model, batches, watching)
+            _solve(settings, parts, model, batches, watching, num_labels)
         else:
             model.fit(
                 batches,
@@ -102,13 +102,13 @@ def _train(settings, records):
         _finish(settings, records, parts, model, num_labels, held_out, history.rows, before)
 
 
-def _solve(settings, parts, model, batches, watching):
+def _solve(settings, parts, model, batches, watching, num_labels):
     """In place of `fit`: solves the pose head over one epoch of batches; the callbacks see that epoch."""
     watching = keras.callbacks.CallbackList(watching, model=model, epochs=1, steps=settings.steps_per_epoch)
     watching.on_train_begin()
     watching.on_epoch_begin(0)
     steps = settings.steps_per_epoch
-    closed_form.solve(parts["encoder"], parts["pose_head"], batches.take(steps), settings.head_ridge)
+    closed_form.solve(parts["encoder"], parts["pose_head"], batches.take(steps), settings.head_ridge / num_labels)
     watching.on_epoch_end(0, model.evaluate(batches, steps=steps, verbose=0, return_dict=True))
     watching.on_train_end()
 

@@ -78,6 +78,37 @@ def test_one_wrong_view_moves_it_less_than_the_mean():
     assert moved.max() < 15 and 3 * moved.max() < 300 / VIEWS
 
 
+def test_points_are_fused_as_poses_are_by_their_residuals():
+    """One view weighs the less the further its pose is off, and along its line of sight less than across."""
+    rotations, instants = turns(2 * VIEWS), np.repeat([1, 0], VIEWS)
+    random = np.random.default_rng(1)
+    points = random.normal(size=(2, 9, 3))
+    seen_points = points[instants]
+    exact = fusion.fuse_points(seen_points, instants, rotations, np.ones(2 * VIEWS))
+    np.testing.assert_allclose(exact, points, atol=1e-9)
+    # Errors along the lines of sight move the result less than errors across of the same size.
+    axes = rotations[:, 2][:, None]
+    across = np.cross(axes, random.normal(size=axes.shape))
+    across /= np.linalg.norm(across, axis=-1, keepdims=True)
+    moved = [
+        np.abs(
+            fusion.fuse_points(seen_points + 0.3 * way * np.eye(2 * VIEWS)[0][:, None, None], instants, rotations, r)
+            - points
+        )[1].max()
+        for way, r in ((axes, np.ones(12)), (across, np.ones(12)), (across, np.where(np.arange(12) == 0, 100.0, 1.0)))
+    ]
+    assert moved[0] < 0.5 * moved[1] and moved[2] < 0.3 * moved[1]
+
+
+def test_a_views_residual_is_the_mean_distance_of_its_joints():
+    rotations, joints = turns(VIEWS), hand()
+    world = np.tile(joints, (VIEWS, 1, 1))
+    world[2] += 7 * rotations[2][0]  # across its line of sight
+    world[3] += 7 * rotations[3][2]  # along it
+    found = fusion.residuals(world, joints[None], np.zeros(VIEWS, int), rotations)
+    np.testing.assert_allclose(found, [0, 0, 7, 7 * np.sqrt(fusion.DEPTH_WEIGHT), 0, 0], atol=1e-6)
+
+
 def test_depth_is_taken_from_the_side():
     """Two views at a right angle, each wrong in depth alone: what one has to guess, the other sees."""
     rotations = np.stack([np.eye(3), Rotation.from_euler("y", 90, degrees=True).as_matrix()])

@@ -34,6 +34,22 @@ def test_moments_give_ridge_regression_joint_by_joint():
         assert not found[7].any()
 
 
+def test_weights_stay_near_others_in_the_directions_of_a_penalty():
+    random = np.random.default_rng(2)
+    points, targets = random.normal(size=(CROPS, POINTS, 3)), random.normal(size=(CROPS, 21, 3))
+    weights, near = random.uniform(size=(CROPS, 21)), random.normal(size=(21, POINTS))
+    root = random.normal(size=(2, POINTS)) * 30
+    moments = closed_form.Moments(POINTS)
+    moments.add(points, targets, weights)
+    found = moments.solve_near(near, root.T @ root)
+    for joint in (0, 11):
+        scale = np.sqrt(weights[:, joint])[:, None, None]
+        rows = np.concatenate([(points * scale).transpose(0, 2, 1).reshape(-1, POINTS), root])
+        values = np.concatenate([(targets[:, joint, :, None] * scale).ravel(), root @ near[joint]])
+        np.testing.assert_allclose(found[joint], np.linalg.lstsq(rows, values, rcond=None)[0], atol=1e-6)
+    np.testing.assert_allclose(closed_form.Moments(POINTS).solve_near(near, np.eye(POINTS)), near)
+
+
 def _solved(points_kind, strength=1e-4):
     """An encoder, a head solved on poses that are a linear map of the encoder's points, and the batches."""
     keras.utils.set_random_seed(0)

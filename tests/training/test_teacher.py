@@ -12,7 +12,7 @@ from hand_tf import evaluate
 from hand_tf.core import command_line, fusion, records_folder
 from hand_tf.data import held_out, labelled_crops
 from hand_tf.nets import parts
-from hand_tf.training import run_data, teacher
+from hand_tf.training import closed_form, run_data, teacher
 from hand_tf.training.settings import TrainingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_replica")]
@@ -42,7 +42,7 @@ def test_it_predicts_every_crop_in_its_own_view_and_fuses_them_in_the_world(reco
         batches = list(labelled_crops.evaluation(records, chosen, batch_size=64).as_numpy_iterator())
         columns = (np.concatenate([batch[name] for batch in batches]) for name in ("key", "pose", "rotation"))
         keys, poses, rotations = columns
-        return keys.astype(str), poses, rotations
+        return keys.astype(str), poses, rotations, None
 
     monkeypatch.setattr(teacher, "predict_all", true_poses)
     settings = settings_of(records, estimator, tmp_path, validation_share=0.3)
@@ -65,24 +65,66 @@ def test_predictions_are_those_of_the_estimator(records, estimator):
     opened, loaded = records_folder.open_records(records), parts.load_parts(estimator, 32)
     row = next(row for row in opened.index if row["subject"] == "S1")
     chosen = [(row["key"], camera) for camera in row["cameras"]]
-    keys, poses, rotations = teacher.predict_all(loaded, opened, chosen)
+    keys, poses, rotations, points = teacher.predict_all(loaded, opened, chosen)
     labels = next(labelled_crops.evaluation(opened, chosen, batch_size=9).as_numpy_iterator())
     expected = loaded["pose_head"](loaded["encoder"](labels["source"], training=False)["points"])["pose"]
+    np.testing.assert_allclose(closed_form.weights_of(loaded["pose_head"]) @ points, expected, atol=1e-2)
     assert set(keys) == {row["key"]}
     np.testing.assert_allclose(poses, expected, atol=1e-2)
     np.testing.assert_array_equal(rotations, labels["rotation"])
 
 
-def test_instants_are_fused_in_parts_as_they_would_be_together(monkeypatch):
-    random = np.random.default_rng(0)
-    instants = random.permutation(np.repeat(np.arange(7), random.integers(1, 5, 7)))
-    poses = random.normal(0, 50, (len(instants), 21, 3))
-    rotations = np.linalg.qr(random.normal(size=(len(instants), 3, 3)))[0]
-    whole = fusion.fuse_instants(fusion.to_world(poses, rotations), instants, rotations)
-    for count in (1, 3, 100):
+def test_instants_are_fused_in_parts_as_they_would_be_together(records, estimator, tmp_path, monkeypatch):
+    opened, loaded = records_folder.open_records(records), parts.load_parts(estimator, 32)
+    settings = settings_of(records, estimator, tmp_path / "whole", scenario="S0:8")
+    labels, _ = run_data.load_run_labels(settings, opened)
+    found = []
+    for count in (teacher.INSTANTS_AT_ONCE, 1, 7):
         monkeypatch.setattr(teacher, "INSTANTS_AT_ONCE", count)
-        for found, expected in zip(teacher._fuse(poses, instants, rotations), whole, strict=True):
-            np.testing.assert_allclose(found, expected, atol=1e-9)
+        (tmp_path / f"{count}").mkdir()
+        fused = teacher.fused_poses(settings_of(records, estimator, tmp_path / f"{count}"), opened, loaded, labels)
+        found.append([value[np.argsort(fused.keys)] for value in (fused.keys, fused.world, fused.weights)])
+    for keys, world, weights in found[1:]:
+        np.testing.assert_array_equal(keys, found[0][0])
+        np.testing.assert_allclose(world, found[0][1], atol=1e-2)
+        np.testing.assert_allclose(weights, found[0][2], rtol=1e-3)
+
+
+def test_labels_fix_the_head_of_fused_points(records, estimator, tmp_path, monkeypatch):
+    """Points that give the true poses by some map, seen with noise by each view, and a head that is wrong about it."""
+    opened, loaded = records_folder.open_records(records), parts.load_parts(estimator, 32)
+    random, count = np.random.default_rng(0), loaded["pose_head"].input.shape[1]
+    from_points = random.normal(0, 40, (21, count))
+    from_points[0] = 0
+    from_points[1:] *= np.arange(count) < 5  # the other points tell nothing
+    in_world = {}
+
+    def points_of(records, chosen):
+        batches = list(labelled_crops.evaluation(records, chosen, batch_size=64).as_numpy_iterator())
+        keys, rotations = (np.concatenate([batch[name] for batch in batches]) for name in ("key", "rotation"))
+        for key in keys.astype(str):
+            in_world.setdefault(key, random.normal(size=(count, 3)))
+        seen = np.stack([in_world[key] for key in keys.astype(str)])
+        return keys.astype(str), rotations, seen
+
+    def predict_all(parts, records, chosen):
+        keys, rotations, seen = points_of(records, chosen)
+        points = fusion.to_views(seen + random.normal(0, 0.3, seen.shape), rotations)
+        return keys, closed_form.weights_of(parts["pose_head"]) @ points, rotations, points
+
+    monkeypatch.setattr(teacher, "predict_all", predict_all)
+    chosen = [(row["key"], row["cameras"][0]) for row in opened.index if row["subject"] in ("S0", "S1")]
+    labels = labelled_crops.load_labels(opened, chosen)
+    keys, rotations, seen = points_of(opened, chosen)
+    assert (labels["key"].astype(str) == keys).all()
+    labels["pose"] = fusion.to_views(from_points @ seen, rotations)
+    errors = {}
+    for name, given in (("labels", labels), ("no labels", None)):
+        (tmp_path / name).mkdir()
+        fused = teacher.fused_poses(settings_of(records, estimator, tmp_path / name), opened, loaded, given)
+        truth = from_points @ np.stack([in_world[key] for key in fused.keys])
+        errors[name] = np.linalg.norm(fused.world - truth, axis=-1).mean() / np.linalg.norm(truth, axis=-1).mean()
+    assert errors["labels"] < 0.4 and errors["no labels"] > 0.8
 
 
 def test_instants_on_which_the_views_disagree_count_less():
