@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import tiny_dump
 
-from benchmarks import input_pipeline, joint_boxes, learning, learning_tables, measurements, steps, time_to_accuracy
+from benchmarks import (
+    input_pipeline,
+    joint_boxes,
+    learning,
+    learning_tables,
+    measurements,
+    novel_views,
+    steps,
+    time_to_accuracy,
+)
 from hand_tf.core import command_line, geometry, records_folder
 from hand_tf.training import regimes
 from tfrecords_tools.dump import boxes
@@ -129,3 +138,31 @@ def test_boxes_of_joints_are_tight_about_them(tmp_path):
             pixels = geometry.project(tiny_dump.joints_at(frame, "right"), camera)
             expected = [*pixels.min(0), *(np.ptp(pixels, axis=0) + 1)]
             np.testing.assert_allclose(views[camera.name], expected, atol=0.06)
+
+
+def test_extended_fingers_are_counted_whatever_the_size_and_direction_of_the_hand():
+    straight, bent = np.array([0.0, 1, 2, 3]), np.array([0.0, 1, 1.6, 1.2])
+    pose = np.zeros((21, 3))
+    for finger in range(5):
+        pose[1 + 4 * finger : 5 + 4 * finger, 0] = straight if finger < 3 else bent
+        pose[1 + 4 * finger : 5 + 4 * finger, 1] = 1 + finger
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    assert novel_views.extended_fingers(np.stack([pose, 40 * pose @ turn, -pose])).tolist() == [3, 3, 3]
+
+
+def test_drawn_triplets_are_two_views_of_an_instant_and_another_one(records):
+    opened = records_folder.open_records(records)
+    settings = {"data_dir": str(records), "run": "a", "estimator": "b", "subjects": "S1", "rows": 4, "triplets": 12}
+    drawn = novel_views.draw_triplets(novel_views.NovelViewsSettings(**settings), opened)
+    assert drawn["source"].shape == (12, 32, 32, 3) and drawn["pose"].shape == (12, 21, 3)
+    for name in ("target", "reference"):
+        assert all((one != other).any() for one, other in zip(drawn["source"], drawn[name], strict=True))
+    # The empty scene is that of the target: it differs in fewer pixels than from the source.
+    away = {name: np.abs(drawn[name].astype(int) - drawn["background"]).max(-1) > 12 for name in ("source", "target")}
+    assert away["target"].mean() < 0.8 * away["source"].mean()
+    assert not np.allclose(drawn["rotation"], np.eye(3), atol=0.05)
+    poses = {"true": drawn["pose"], "predicted": drawn["pose"][::-1]}
+    true, predicted = novel_views.measure(poses, drawn["pose"], drawn["pose_weight"], 4)
+    assert (true["n_mpjpe"], true["agreeing"], true["agreeing_on_sheet"]) == (0, 1, 4) and predicted["n_mpjpe"] > 5
+    images = drawn | {"predicted": drawn["target"]}
+    assert novel_views.sheet(images, poses, 3).shape[1] > novel_views.sheet(images, poses, 1).shape[1] / 2

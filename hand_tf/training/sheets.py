@@ -23,15 +23,9 @@ def novel_view_sheet(parts: dict[str, keras.Model], batch: tuple[dict, dict], nu
         source = np.asarray(x["source"])
         x = x | {"reference": source.reshape(-1, 2, *source.shape[1:])[:, ::-1].reshape(source.shape)}
     images = {name: np.asarray(value)[:num_rows] for name, value in (*x.items(), ("target", y["image"]))}
-    encoded = {name: parts["encoder"](images[name], training=False) for name in ("source", "reference")}
-    points = keras.ops.convert_to_numpy(encoded["source"]["points"])
-    rotated = points @ images["rotation"].transpose(0, 2, 1)
-    inputs = {"points": rotated, "background": images["background"]}
-    inputs = {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
-    decoded = parts["decoder"](inputs | {"appearance": encoded["reference"]["appearance"]}, training=False)
-    images["predicted"] = _as_bytes(decoded["image"])
-    if "mask" in decoded:
-        images["mask"] = np.repeat(_as_bytes(decoded["mask"]), 3, -1)
+    predicted = predict_views(parts, images)
+    points, rotated = predicted.pop("points"), predicted.pop("rotated")
+    images |= predicted
     size = images["source"].shape[1]
     extent = 2.5 * float(np.percentile(np.abs(points), 95)) + 1e-6  # nearly all points lie on the picture
     for name, each in (("points", points), ("rotated", rotated)):
@@ -39,6 +33,24 @@ def novel_view_sheet(parts: dict[str, keras.Model], batch: tuple[dict, dict], nu
     columns = ("source", "reference", "target", "predicted", "mask", "points", "rotated")
     columns = [name for name in columns if name in images]
     return drawing.grid([[_cell(images[name][i], name) for name in columns] for i in range(len(points))])
+
+
+def predict_views(parts: dict[str, keras.Model], triplets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The novel views of triplets: `predicted` and, if the decoder has it, `mask`, RGB uint8 [n, H, W, 3]; the `points`
+    of the sources and the `rotated` ones, [n, N, 3].
+
+    Args:
+        parts: `encoder` and `decoder`.
+        triplets: `source`, `reference` and `background` uint8 [n, H, W, 3], and `rotation` [n, 3, 3].
+    """
+    encoded = {name: parts["encoder"](triplets[name], training=False) for name in ("source", "reference")}
+    points = keras.ops.convert_to_numpy(encoded["source"]["points"])
+    rotated = points @ triplets["rotation"].transpose(0, 2, 1)
+    inputs = {"points": rotated, "background": triplets["background"]}
+    inputs = {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
+    decoded = parts["decoder"](inputs | {"appearance": encoded["reference"]["appearance"]}, training=False)
+    found = {"predicted": _as_bytes(decoded["image"]), "points": points, "rotated": rotated}
+    return found | ({"mask": np.repeat(_as_bytes(decoded["mask"]), 3, -1)} if "mask" in decoded else {})
 
 
 def pose_sheet(estimator: keras.Model, batch: tuple[dict, dict], count: int = 12) -> np.ndarray:
