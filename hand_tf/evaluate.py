@@ -12,7 +12,8 @@ without the wrist, errors are 21/20 of that. A mean over crops gives each crop t
 
     joints_2d_px   mean distance of the joints' places in the crop, in px; null for runs of version 0.2.0
     fused          errors of the poses that all measured views of an instant give together, turned into the world;
-                   null if no instant has two of them
+                   null if no instant has two of them. agreed_and_wrong: of the half of the instants on which the
+                   views agree most, the worst ones
 
 There are two crop rules: `box2d`, cut around the tight 2D box of the joints, which is what a detector would find, and
 `joints3d`, the crops as built (around the 3D joints, at one metric scale).

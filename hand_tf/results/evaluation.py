@@ -126,18 +126,35 @@ def measure_fused(crops: dict[str, np.ndarray]) -> dict | None:
 
     Of the instants with at least two measured views; None if there is none. Each instant counts once.
     """
-    _, first, instants, counts = np.unique(crops["key"], True, True, True)
+    keys, first, instants, counts = np.unique(crops["key"], True, True, True)
     if not (counts > 1).any():
         return None
     world = fusion.to_world(crops["predicted"], crops["rotation"])
-    fused, _ = fusion.fuse_instants(world, instants, crops["rotation"])
+    fused, spread = fusion.fuse_instants(world, instants, crops["rotation"])
     true = fusion.to_world(crops["pose"][first], crops["rotation"][first])
     seen, weights = counts > 1, crops["pose_weight"][first]
     errors = {
-        name: float(_in_chunks(getattr(metrics, name), true[seen], fused[seen], weights[seen]).mean())
+        name: _in_chunks(getattr(metrics, name), true[seen], fused[seen], weights[seen])
         for name in ("n_mpjpe", "mpjpe", "pa_mpjpe")
     }
-    return errors | {"instants": int(seen.sum()), "views": float(counts[seen].mean())}
+    found = {name: float(values.mean()) for name, values in errors.items()}
+    found |= {"instants": int(seen.sum()), "views": float(counts[seen].mean())}
+    return found | {"agreed_and_wrong": agreed_and_wrong(keys[seen], errors["n_mpjpe"], spread[seen].mean(-1))}
+
+
+def agreed_and_wrong(keys: np.ndarray, errors: np.ndarray, spreads: np.ndarray, count: int = 12) -> list[dict]:
+    """The instants whose fused pose is worst although their views agree: of the half with the least spread.
+
+    Args:
+        keys: of the records, [n]; errors: N-MPJPE of the fused poses, [n] mm; spreads: of the views, [n] mm.
+        count: how many at most, the worst first.
+    """
+    agreed = np.argsort(spreads, kind="stable")[: (len(keys) + 1) // 2]
+    worst = agreed[np.argsort(-errors[agreed], kind="stable")][:count]
+    return [
+        {"key": str(keys[n]), "n_mpjpe": round(float(errors[n]), 2), "spread_mm": round(float(spreads[n]), 2)}
+        for n in worst
+    ]
 
 
 def joint_errors(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

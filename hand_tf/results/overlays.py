@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from hand_tf.core import drawing, records_folder
+from hand_tf.core.records_folder import Records
 from hand_tf.data import batching, labelled_crops
 from hand_tf.nets import metrics, models
 from hand_tf.nets.parts import load_parts
@@ -25,25 +26,47 @@ SIZE = 160  # px, of a crop on the sheet
 SIDE_VIEW = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 
 
-def sheets(table: ResultsTable, row: Row, data_dir: str | os.PathLike, count: int) -> list[ReportPicture]:
-    """One picture per configuration of a row: `count` random test crops with the poses of its first run.
-
-    Raises ValueError if `data_dir` does not hold the records that the results were measured on.
-    """
+def open_tested(table: ResultsTable, data_dir: str | os.PathLike) -> Records:
+    """The records that the results were measured on. Raises ValueError if `data_dir` holds others."""
     records, test = records_folder.open_records(data_dir), table.results[0]["data"]
     if records.manifest.index_sha256 != test["index_sha256"]:
         raise ValueError(f"{data_dir}: not the records that the results were measured on (index_sha256 differs)")
-    chosen = evaluation.choose_crops(records, test["subjects"], count)
-    with batching.damage_named(records):
-        batch = next(labelled_crops.evaluation(records, chosen, batch_size=len(chosen)).as_numpy_iterator())
+    return records
+
+
+def sheets(table: ResultsTable, row: Row, records: Records, count: int) -> list[ReportPicture]:
+    """One picture per configuration of a row: `count` random test crops with the poses of its first run."""
+    chosen = evaluation.choose_crops(records, table.results[0]["data"]["subjects"], count)
     pictures = []
     for column in (column for column in table.columns if (row, column) in table.cells):
-        folder = pathlib.Path(table.cells[row, column][0]["file"]).parent
-        parts = load_parts(folder, records.manifest.crop_size)
-        image = drawing.grid([_cells(batch, models.pose_estimator(parts["encoder"], parts["pose_head"]))], 4)
-        encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-        pictures.append(ReportPicture(f"poses_{len(pictures) + 1}.png", encoded.tobytes(), column))
+        image = _sheet(table.cells[row, column][0], records, chosen)
+        pictures.append(ReportPicture(f"poses_{len(pictures) + 1}.png", image, column))
     return pictures
+
+
+def agreed_and_wrong(table: ResultsTable, row: Row, records: Records, count: int) -> list[ReportPicture]:
+    """A picture of the instants at which the views of the best configuration of a row agree and are wrong.
+
+    Of its first run, one crop of each; empty without a configuration that beats the mean pose, and for results that do
+    not name such instants.
+    """
+    for column in table.best(row)[:1]:
+        result = table.cells[row, column][0]
+        worst = (result["results"][table.rule].get("fused") or {}).get("agreed_and_wrong", [])[:count]
+        cameras = {item["key"]: item["cameras"] for item in records.index}
+        chosen = [(item["key"], cameras[item["key"]][0]) for item in worst if item["key"] in cameras]
+        if chosen:
+            return [ReportPicture("agreed_and_wrong.png", _sheet(result, records, chosen), column)]
+    return []
+
+
+def _sheet(result, records, chosen):
+    """The crops `chosen` with the poses of the run of a result, side by side, as PNG."""
+    with batching.damage_named(records):
+        batch = next(labelled_crops.evaluation(records, chosen, batch_size=len(chosen)).as_numpy_iterator())
+    parts = load_parts(pathlib.Path(result["file"]).parent, records.manifest.crop_size)
+    image = drawing.grid([_cells(batch, models.pose_estimator(parts["encoder"], parts["pose_head"]))], 4)
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _cells(batch, estimator):

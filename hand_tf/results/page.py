@@ -70,7 +70,9 @@ def make(
     table, trainings = ResultsTable(load_results(root)), load_trainings(root)
     pictures = _pictures(table, trainings)
     if data_dir:
-        pictures["poses"] = overlays.sheets(table, table.spotlight, data_dir, num_crops)
+        records = overlays.open_tested(table, data_dir)
+        pictures["poses"] = overlays.sheets(table, table.spotlight, records, num_crops)
+        pictures["wrong"] = overlays.agreed_and_wrong(table, table.spotlight, records, num_crops)
     names = {name for result in table.results for name in configurations.training_names(result["run"])}
     first = table_1(table)
     content = {
@@ -217,6 +219,7 @@ def _pictures(table: ResultsTable, trainings: Sequence[Training]) -> dict[str, l
             if t.novel_views
         ],
         "poses": [],
+        "wrong": [],
         "training": [],
     }
     if unlabelled:

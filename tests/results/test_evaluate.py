@@ -200,7 +200,11 @@ def test_views_of_an_instant_are_fused_in_the_world_and_places_are_measured_in_p
     estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
     chosen = evaluation.choose_crops(opened, "S9+S10")
     found = predictions.predict(estimator, opened, chosen, rule=rule, batch_size=5)
-    assert evaluation.measure_fused(found) == pytest.approx(result["results"][rule]["fused"], rel=1e-4)
+    fused, measured = evaluation.measure_fused(found), result["results"][rule]["fused"]
+    assert [each["key"] for each in fused.pop("agreed_and_wrong")] == [
+        each["key"] for each in measured["agreed_and_wrong"]
+    ]
+    assert fused == pytest.approx({name: measured[name] for name in fused}, rel=1e-4)
     assert evaluation.measure_2d(found) == pytest.approx(result["results"][rule]["joints_2d_px"], rel=1e-4)
     exact = found | {"predicted": found["pose"], "predicted_2d": found["joints_2d"] + [3.0, -4.0]}
     fused = evaluation.measure_fused(exact)
@@ -209,6 +213,16 @@ def test_views_of_an_instant_are_fused_in_the_world_and_places_are_measured_in_p
     one = {name: value[::VIEWS] for name, value in found.items()}
     assert evaluation.measure_fused(one) is None and evaluation.measure_fused(found)["mpjpe"] > 1
     assert evaluation.measure_2d({name: value for name, value in found.items() if name != "predicted_2d"}) is None
+
+
+def test_instants_that_agree_and_are_wrong_are_named_worst_first(tiny, result):
+    keys, errors, spreads = np.array(["a", "b", "c", "d", "e"]), np.array([9.0, 50, 30, 40, 60]), [1, 2, 3, 8, 9]
+    found = evaluation.agreed_and_wrong(keys, errors, np.array(spreads), count=2)
+    assert found == [{"key": "b", "n_mpjpe": 50, "spread_mm": 2}, {"key": "c", "n_mpjpe": 30, "spread_mm": 3}]
+    named = result["results"]["box2d"]["fused"]["agreed_and_wrong"]
+    index = {row["key"] for row in records_folder.open_records(tiny[0] / "records").index}
+    assert len(named) == 4 and {each["key"] for each in named} <= index  # half of 2 x 4 instants
+    assert [each["n_mpjpe"] for each in named] == sorted((each["n_mpjpe"] for each in named), reverse=True)
 
 
 def test_the_size_of_a_batch_changes_no_number(tiny, result):

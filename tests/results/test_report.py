@@ -331,9 +331,19 @@ def test_evaluate_and_report_of_real_records(records, tmp_path):
     default_networks.encoder(32, width=8, num_points=16, appearance_size=8).save(folder / "encoder.keras")
     default_networks.pose_head(16, width=32).save(folder / "pose_head.keras")
     subject = records_folder.load_manifest(records).subjects[-1]
-    arguments = [f"--data_dir={records}", f"--run={folder}", f"--subjects={subject}", "--max_crops=4", "--crop=box2d"]
+    arguments = [f"--data_dir={records}", f"--run={folder}", f"--subjects={subject}", "--crop=box2d"]
     assert command_line.run(evaluate.main, arguments) == 0
     assert run(tmp_path, f"--data_dir={records}", "--overlay_crops=2") == 0
     picture = cv2.imread(str(tmp_path / "report" / "pictures" / "poses_1.png"))
     assert picture.shape[1] > 4 * overlays.SIZE and picture.std() > 10
+    # Where views agree and are wrong is shown of a configuration that beats the mean pose.
+    result = json.loads((folder / "results.json").read_text())
+    for mean_pose in (1.0, 1e3):
+        result["results"]["box2d"]["reference"]["n_mpjpe"] = mean_pose
+        (folder / "results.json").write_text(json.dumps(result))
+        output = tmp_path / f"report_{mean_pose:g}"
+        assert run(tmp_path, f"--data_dir={records}", f"--output={output}") == 0
+        assert (output / "pictures" / "agreed_and_wrong.png").is_file() == (mean_pose > 100)
+        for page in ("report.md", "report.html"):
+            assert ("Where the views agree and are wrong" in (output / page).read_text()) == (mean_pose > 100)
     assert "Only the crop rule box2d" in (tmp_path / "report" / "report.md").read_text()
