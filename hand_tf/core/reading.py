@@ -1,7 +1,13 @@
-"""Reads text, JSON and tables; every error is one line that names the file, the field and what was expected."""
+"""Reads text, JSON and tables; every error is one line that names the file, the field and what was expected.
+
+One rule for all tables: UTF-8, with or without a byte order mark; one row per line; cells separated by commas,
+semicolons or tabs, whichever the header has most of; cells may be quoted, and blanks around them mean nothing; names of
+columns in upper or lower case. A line that is wrong, such as one with a stray quote, does not affect the others.
+"""
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import pathlib
@@ -10,13 +16,21 @@ from typing import Any
 
 import numpy as np
 
+SEPARATORS = (",", ";", "\t")
+
 
 def read_text(path: str | os.PathLike) -> str:
-    """The content of a UTF-8 text file. Raises OSError without it, ValueError if it is not UTF-8."""
+    """The content of a UTF-8 text file, without a byte order mark. Raises OSError without it, ValueError if it is not
+    UTF-8.
+    """
     try:
-        return pathlib.Path(path).read_text(encoding="utf-8")
+        return pathlib.Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error})") from error
+        raise _not_utf8(path, error) from error
+
+
+def _not_utf8(path, error):
+    return ValueError(f"{path}: not UTF-8 text ({error}); save it as UTF-8 (in Excel: CSV UTF-8)")
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -25,6 +39,8 @@ def read_json(path: str | os.PathLike) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: not valid JSON (nested too deeply)") from error
 
 
 def read_json_object(path: str | os.PathLike, fields: Iterable[str] = ()) -> dict:
@@ -39,16 +55,37 @@ def read_json_object(path: str | os.PathLike, fields: Iterable[str] = ()) -> dic
 
 
 def read_table(path: str | os.PathLike, columns: Iterable[str]) -> list[tuple[int, dict[str, str | None]]]:
-    """The rows of a CSV file with their line numbers: [(line, {column: text})]. A cell that is missing is None.
+    """The rows of a table with their line numbers: [(line, {column: text})].
 
+    A cell that is missing is None, all of them in a line that is not cells; surplus cells are a list under None.
     Raises OSError without the file, ValueError unless it has all `columns` (others may stand beside them).
     """
+    columns = tuple(columns)
     with _opened_table(path) as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        lines = ((number, line.rstrip("\n")) for number, line in enumerate(file, 1) if line.strip())
+        header = next(lines, (1, ""))[1]
+        separator = max(SEPARATORS, key=header.count)
+        ours = {name.lower(): name for name in columns}
+        names = [ours.get(name.lower(), name) for name in _cells(header, separator) or ()]
+        missing = [name for name in columns if name not in names]
         if missing:
             raise ValueError(f"{path}: columns {','.join(columns)} expected, missing: {','.join(missing)}")
-        return [(reader.line_num, row) for row in reader]
+        return [(number, _row(names, _cells(line, separator) or ())) for number, line in lines]
+
+
+def _cells(line, separator):
+    """The cells of a line; None if it is not a list of cells, because of a stray quote, for instance."""
+    try:
+        return [
+            cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True))
+        ]
+    except csv.Error:
+        return None
+
+
+def _row(names, cells):
+    row = dict(itertools.zip_longest(names, cells[: len(names)]))
+    return row | ({None: cells[len(names) :]} if len(cells) > len(names) else {})
 
 
 def read_rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[list[str]]:
@@ -70,10 +107,10 @@ def read_rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[list[
 @contextlib.contextmanager
 def _opened_table(path):
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open(path, encoding="utf-8-sig") as file:
             yield file
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error})") from error
+        raise _not_utf8(path, error) from error
     except csv.Error as error:
         raise ValueError(f"{path}: not a table of comma-separated values ({error})") from error
 
