@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import hand_tf
 from hand_tf.core import fusion, skeleton
+from hand_tf.core.processors import usable_cores
 from hand_tf.core.records_folder import Records
 from hand_tf.data import scenarios
 from hand_tf.nets import metrics, models
@@ -204,7 +205,7 @@ def _versions_and_machine():
         },
         "machine": {
             "platform": platform.platform(),
-            "cpus": os.cpu_count(),
+            "cpus": usable_cores(),
             "devices": [str(device) for device in keras.distribution.list_devices()],
         },
     }

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from hand_tf.core.images import read_image
+from hand_tf.core.processors import usable_cores
 from hand_tf.serving.boxes import HandBox
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -79,7 +80,7 @@ def _read_video(path, hands, stride, problems):
     count = 0
     try:
         promised = video.num_frames(path)
-        for frame in video.read_frames(path, threads=os.cpu_count() or 1):
+        for frame in video.read_frames(path, threads=usable_cores()):
             if count % stride == 0:
                 yield InputPicture(path, count, cv2.cvtColor(frame.whole(), cv2.COLOR_BGR2RGB), hands)
             count += 1

@@ -5,7 +5,6 @@ labels, networks, probe, checkpoint, batches, fit, and what the run folder keeps
 
 import contextlib
 import functools
-import os
 import pathlib
 import platform
 import random
@@ -15,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from hand_tf.core import records_folder, run_folder
+from hand_tf.core.processors import usable_cores
 from hand_tf.core.setting_fields import as_texts
 from hand_tf.data import batching, labelled_crops, scenarios
 from hand_tf.nets import models
@@ -164,7 +164,7 @@ def _finish(settings, records, parts, model, num_labels, held_out, rows, before)
         "batch_size": settings.batch_size,
         "seconds": seconds,
         "records": records.manifest.digest,
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "machine": f"{usable_cores()} CPU cores, {platform.machine()}",
         "flags": as_texts(settings),
         "backend": keras.backend.backend(),
         "keras": keras.__version__,

@@ -9,11 +9,11 @@ any calibration file (--calibration=FILE). A stopped run continues when started 
 """
 
 import dataclasses
-import os
 import pathlib
 import time
 
 from hand_tf.core import command_line
+from hand_tf.core.processors import usable_cores
 from hand_tf.core.setting_fields import SettingError, check, setting
 from tfrecords_tools.dome import capture, dump, estimate, records
 from tfrecords_tools.dome.capture import CaptureSequence
@@ -155,7 +155,7 @@ class DomeSettings:
     @property
     def processes(self) -> int:
         """The number of processes that `workers` stands for."""
-        return self.workers or os.cpu_count()
+        return self.workers or usable_cores()
 
 
 def _plan(settings):

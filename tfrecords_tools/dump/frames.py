@@ -1,6 +1,6 @@
 """Pictures of a sequence folder, one camera at a time: `hdImgs/PP_NN/PP_NN_00000000.jpg` or `hdVideos/hd_PP_NN.mp4`.
 
-Frame n of a video belongs to the hand file numbered n.
+Frame n of a video belongs to the hand file numbered n. Other files in these folders, such as `.DS_Store`, mean nothing.
 """
 
 import pathlib
@@ -19,13 +19,13 @@ def find_sources(sequence_dir: pathlib.Path, cameras: Iterable[Camera], skipped:
 
     Cameras that have neither are counted.
     """
-    sources = {}
+    sources, videos_dir = {}, sequence_dir / "hdVideos"
+    videos = {path.name.lower(): path for path in videos_dir.iterdir()} if videos_dir.is_dir() else {}
     for camera in cameras:
-        images_dir = sequence_dir / "hdImgs" / camera.name
-        video_file = sequence_dir / "hdVideos" / f"hd_{camera.name}.mp4"
-        if images_dir.is_dir() and any(images_dir.iterdir()):
+        images_dir, video_file = sequence_dir / "hdImgs" / camera.name, videos.get(f"hd_{camera.name}.mp4")
+        if images_dir.is_dir() and _image_paths(images_dir, camera.name):
             sources[camera.name] = images_dir
-        elif video_file.is_file():
+        elif video_file:
             sources[camera.name] = video_file
         else:
             skipped.add("cameras: listed, but no video and no images", f"{sequence_dir.name} camera {camera.name}")

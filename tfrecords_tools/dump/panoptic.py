@@ -14,9 +14,10 @@ that is wrong is counted and left out; a folder that is wrong raises an error of
 
 import dataclasses
 import itertools
+import json
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -28,6 +29,10 @@ MM_PER_CM = 10.0
 PALM_MM = (40.0, 140.0)  # wrist to middle knuckle: 75..100 mm in adults; the rest is for children and noise
 # Choice: the mean and extent of fewer accepted joints say too little about where the whole hand is.
 MIN_JOINTS = 11
+MAX_SKEW_PX = 0.05  # nothing that a calibration finds; a number that was rounded
+DISTANCE_MM = (100.0, 15_000.0)  # hand to camera, of a rig on a desk and of one in a hall
+MIN_AHEAD = 0.75  # share of hands before a camera: half of them if the cameras stand where the hands are
+_NO_NUMBER = re.compile(r"(?<=[\s,:\[])[-+]?(?:nan|inf)(?:inity)?(?=[\s,\]}])", re.IGNORECASE)  # as C++ writes them
 _HAND_FILE = re.compile(r"handRecon3D_hd(\d+)\.json", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of sequences and subjects, which go into file names and keys
 
@@ -74,7 +79,8 @@ def instant_of(
     return HandInstant(sequence, subject, frame, person_id, side, joints, accepted, centre, radius)
 
 
-def _calibration_path(sequence_dir):
+def calibration_path(sequence_dir: pathlib.Path) -> pathlib.Path:
+    """The calibration file of a sequence folder. Raises FileNotFoundError without one, or with several."""
     expected = sequence_dir / f"calibration_{sequence_dir.name}.json"
     found = [expected] if expected.is_file() else sorted(sequence_dir.glob("calibration_*.json"))
     if len(found) != 1:
@@ -88,6 +94,8 @@ def _camera(entry, where):
     K, R = reading.numbers(entry, "K", (3, 3), where), reading.numbers(entry, "R", (3, 3), where)
     if min(width, height, K[0, 0], K[1, 1]) <= 0 or not np.allclose(K[2], [0, 0, 1]):
         raise ValueError(f"{where}: fields resolution and K: a pinhole camera expected")
+    if max(abs(K[0, 1]), abs(K[1, 0])) > MAX_SKEW_PX:
+        raise ValueError(f"{where}: field K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] expected, without skew")
     if not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
         raise ValueError(f"{where}: field R: a rotation matrix expected")
     dist, t = reading.numbers(entry, "distCoef", (5,), where), reading.numbers(entry, "t", (3,), where)
@@ -96,7 +104,7 @@ def _camera(entry, where):
 
 def read_cameras(sequence_dir: pathlib.Path, kind: str = "hd") -> list[geometry.Camera]:
     """`read_calibration` of the folder's calibration file. Raises FileNotFoundError without one."""
-    return read_calibration(_calibration_path(pathlib.Path(sequence_dir)), kind)
+    return read_calibration(calibration_path(pathlib.Path(sequence_dir)), kind)
 
 
 def read_calibration(path: pathlib.Path, kind: str = "hd") -> list[geometry.Camera]:
@@ -106,8 +114,11 @@ def read_calibration(path: pathlib.Path, kind: str = "hd") -> list[geometry.Came
     without the file, ValueError with file, camera and field for a wrong one.
     """
     entries = reading.read_json_object(path, ["cameras"])["cameras"]
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list):
         raise ValueError(f"{path}: field cameras: a list of objects expected")
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise ValueError(f"{path}: field cameras: entry {position} is {entry!r:.40}, an object expected")
     chosen = [entry for entry in entries if entry.get("type") == kind]
     if not chosen:
         raise ValueError(f"{path}: field cameras: none of the {len(entries)} has type {kind!r}")
@@ -146,6 +157,8 @@ def read_subjects(sequence_dir: pathlib.Path) -> SubjectOf:
         except (AttributeError, TypeError, ValueError):
             raise ValueError(f"{path}: line {line}: whole numbers expected in frames and person_id (or *)") from None
         check_name(subject, f"{path}: line {line}: subject")
+        if rule[0] > rule[1]:
+            raise ValueError(f"{path}: line {line}: first_frame {rule[0]} lies after last_frame {rule[1]}")
         if sequence == sequence_dir.name:
             rules.append(rule)
     if not rules:
@@ -185,9 +198,13 @@ def _joints(hand, min_score, max_error):
 def _hands(path, min_score, max_error, skipped):
     """[(person_id, side, joints, accepted)] of one hand file, None if it cannot be read; what is wrong is counted."""
     try:
-        people = list(reading.read_json(path)["people"])
-    except (KeyError, TypeError, ValueError, OSError):
-        skipped.add("files: hand file cut short or without people", path.name)
+        content = json.loads(_NO_NUMBER.sub("NaN", reading.read_text(path)))
+    except (RecursionError, ValueError, OSError):
+        skipped.add("files: hand file cut short or not JSON", path.name)
+        return None
+    people = content.get("people") if isinstance(content, dict) else None
+    if not isinstance(people, list):
+        skipped.add("files: hand file without a list of people", path.name)
         return None
     hands = []
     for person, side in itertools.product(people, skeleton.SIDES):
@@ -195,8 +212,10 @@ def _hands(path, min_score, max_error, skipped):
             hand = person.get(f"{side}_hand")
             if hand is not None:  # a hand that was not found is left out of the file
                 hands.append((int(person["id"]), side, *_joints(hand, min_score, max_error)))
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            skipped.add("instants: malformed hand", f"{path.name} {side}: {type(error).__name__} {error}")
+        except KeyError as error:
+            skipped.add("instants: malformed hand", f"{path.name} {side}: field {error.args[0]} is missing")
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            skipped.add("instants: malformed hand", f"{path.name} {side}: {error}")
     return hands
 
 
@@ -214,6 +233,26 @@ def check_unit(palms: list[float], where: str) -> None:
         raise ValueError(
             f"{where}: wrist to middle knuckle is {median / MM_PER_CM:.3g} (median), 7.5..10 cm expected: "
             "landmarks must be in cm, these look like another unit such as mm"
+        )
+
+
+def check_distances(instants: Sequence[HandInstant], cameras: Sequence[geometry.Camera], where: object) -> None:
+    """Raises ValueError if the hands are as far from the cameras, or as near, as no rig has them, or often behind them.
+
+    The field t of the calibration is then in another unit; that of the landmarks was checked by `check_unit`. `where`
+    names the calibration file.
+    """
+    some = instants[:: max(len(instants) // 100, 1)]
+    places = np.array([camera.R @ each.centre + camera.t for camera in cameras for each in some]).reshape(-1, 3)
+    if not len(places):
+        return
+    median, ahead = float(np.median(np.linalg.norm(places, axis=1))), float(np.mean(places[:, 2] > 0))
+    if not DISTANCE_MM[0] <= median <= DISTANCE_MM[1] or ahead < MIN_AHEAD:
+        far, seen = median > DISTANCE_MM[1], f"hands are {median / 1000:.3g} m from the cameras (median)"
+        if ahead < MIN_AHEAD:
+            seen += f" and {1 - ahead:.0%} of them lie behind a camera"
+        raise ValueError(
+            f"{where}: field t: {seen}; cm expected, as the landmarks are, this looks like {'mm' if far else 'm'}"
         )
 
 

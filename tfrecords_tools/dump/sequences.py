@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import os
 import pathlib
 from collections.abc import Iterable
 
@@ -64,17 +65,22 @@ def find(inputs: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
     found = []
     for folder in map(pathlib.Path, inputs):
         candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
-        # Unfinished sequences of the dome end in .partial.
-        finished = [path.resolve() for path in candidates if path.is_dir() and path.suffix != ".partial"]
+        # Unfinished sequences of the dome end in .partial. A link keeps the name that the user gave it.
+        finished = [_named(path) for path in candidates if path.is_dir() and path.suffix != ".partial"]
         sequence_dirs = [path for path in finished if any(path.glob("calibration_*.json"))]
         if not sequence_dirs:
             raise FileNotFoundError(f"{folder}: no folder with a calibration_<sequence>.json in it or one level below")
         found += sequence_dirs
-    found = sorted(dict.fromkeys(found), key=lambda path: path.name)
+    found = sorted({path.resolve(): path for path in reversed(found)}.values(), key=lambda path: path.name)
     for one, other in itertools.pairwise(found):
         if one.name == other.name:
             raise ValueError(f"{other}: a sequence of the same name is already there: {one}")
     return found
+
+
+def _named(path):
+    """The path with a last part that is a name: `.` and `..` are not."""
+    return pathlib.Path(os.path.abspath(path))
 
 
 def _select_cameras(sequence_dir, names, skipped):
@@ -88,7 +94,8 @@ def _select_cameras(sequence_dir, names, skipped):
     cameras = [camera for camera in cameras if camera.name in sources]
     if len(cameras) < 2:
         raise FileNotFoundError(
-            f"{sequence_dir}: pictures of {len(cameras)} cameras (hdVideos or hdImgs), at least 2 needed"
+            f"{sequence_dir}: pictures of {len(cameras)} cameras, at least 2 needed: expected files such as"
+            f" hdVideos/hd_00_00.mp4 or hdImgs/00_00/00_00_00000000.jpg"
         )
     return cameras, sources
 
@@ -110,6 +117,7 @@ def read(sequence_dir: pathlib.Path, selection: Selection, skipped: Skipped) -> 
     else:
         unlabelled, boxes_of = boxes.read_instants(sequence_dir, cameras, subject_of, labelled, skipped)
         hands = labelled + unlabelled
+    panoptic.check_distances(hands, cameras, panoptic.calibration_path(sequence_dir))
     sides = skeleton.SIDES if selection.hands == "both" else (selection.hands,)
     instants = [instant for instant in hands if instant.side in sides and instant.frame % selection.frame_stride == 0]
     if not instants:

@@ -8,7 +8,6 @@ exist are not written again.
 """
 
 import dataclasses
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from hand_tf.core import records_folder
+from hand_tf.core.processors import usable_cores
 from tfrecords_tools.dump import sequences
 from tfrecords_tools.dump.sequences import DumpSequence, Selection
 from tfrecords_tools.dump.skipped import Skipped
@@ -42,6 +42,7 @@ def write(
     """
     start, skipped = time.monotonic(), Skipped()
     dumps = [sequences.read(path, selection, skipped) for path in sequences.find(inputs)]
+    _check_file_names(instant for sequence in dumps for instant in sequence.instants)
     rates = [sequence.fps for sequence in dumps]
     if max(rates) > 1.01 * min(rates):
         raise ValueError(f"--input: sequences differ in frames per second ({min(rates):g} and {max(rates):g})")
@@ -64,6 +65,18 @@ def write(
     shards.write_manifest(settings, rates[0], cameras, build_flags, report, groups, index)
     shutil.rmtree(settings.output / "work" / "spool")
     return report
+
+
+def _check_file_names(instants):
+    """Raises ValueError if the records of two groups would be written to one file: names may have dots in them."""
+    groups = {}
+    for group in dict.fromkeys((instant.sequence, instant.subject, instant.side) for instant in instants):
+        other = groups.setdefault(".".join(group), group)
+        if other != group:
+            raise ValueError(
+                f"{'.'.join(group)}-*.tfrecord: sequence {other[0]} with subject {other[1]}, and sequence {group[0]}"
+                f" with subject {group[1]}, would share these files; rename one of them"
+            )
 
 
 def camera_jobs(sequence: DumpSequence, settings: RecordsSettings) -> list[camera_pass.CameraJob]:
@@ -95,9 +108,9 @@ def camera_jobs(sequence: DumpSequence, settings: RecordsSettings) -> list[camer
 
 def cut_crops(jobs: Sequence[camera_pass.CameraJob], processes: int) -> None:
     """Runs all jobs on `processes` processes (0 for one per core), each of which reads one camera at a time."""
-    processes = min(processes or os.cpu_count(), len(jobs))
+    processes = min(processes or usable_cores(), len(jobs))
     # With fewer cameras than cores, threads of the decoder use the other cores. With more, they only cost time.
-    threads = max(1, os.cpu_count() // processes)
+    threads = max(1, usable_cores() // processes)
     jobs = [dataclasses.replace(job, threads=threads) for job in jobs]
     with workers.pool(processes) as run:
         results = run((camera_pass.run_job, job) for job in jobs)

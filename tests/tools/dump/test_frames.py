@@ -49,7 +49,9 @@ def test_sources_prefer_images_and_count_what_is_missing(tmp_path):
     (tmp_path / "hdVideos").mkdir()
     for name in ("00_00", "00_01"):
         (tmp_path / "hdVideos" / f"hd_{name}.mp4").touch()
+    (tmp_path / "hdImgs" / "00_01" / ".DS_Store").touch()  # no picture
+    (tmp_path / "hdVideos" / "hd_00_01.mp4").rename(tmp_path / "hdVideos" / "hd_00_01.MP4")
     skipped = Skipped()
     sources = frames.find_sources(tmp_path, tiny_dump.cameras(), skipped)
-    assert {name: path.name for name, path in sources.items()} == {"00_00": "00_00", "00_01": "hd_00_01.mp4"}
+    assert {name: path.name for name, path in sources.items()} == {"00_00": "00_00", "00_01": "hd_00_01.MP4"}
     assert skipped.counts == {"cameras: listed, but no video and no images": 1} and "00_02" in str(skipped.first)

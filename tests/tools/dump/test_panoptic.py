@@ -1,5 +1,6 @@
 """The reader of Panoptic folders: units, acceptance, what is skipped and what is refused."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -54,6 +55,7 @@ def test_wrong_calibrations_are_refused_with_one_line(tmp_path):
     entry = tiny_dump.calibration_entry(tiny_dump.cameras()[0])
     wrong = {
         "field K": entry | {"K": [1, 2, 3]},
+        "without skew": entry | {"K": [[400, 3, 240], [0, 400, 180], [0, 0, 1]]},
         "field R": entry | {"R": (np.eye(3) * [1, 1, -1]).tolist()},
         "field distCoef": entry | {"distCoef": [0, 0, float("nan"), 0, 0]},
         "field panel": {name: value for name, value in entry.items() if name != "panel"},
@@ -69,7 +71,7 @@ def test_wrong_calibrations_are_refused_with_one_line(tmp_path):
     with pytest.raises(ValueError, match="share one panel"):
         panoptic.read_cameras(tmp_path / "twice")
     tiny_dump.write_calibration(tmp_path / "numbers", [entry, 3])
-    with pytest.raises(ValueError, match=r"calibration_numbers\.json: field cameras: a list of objects expected"):
+    with pytest.raises(ValueError, match=r"calibration_numbers\.json: field cameras: entry 1 is 3, an object expected"):
         panoptic.read_cameras(tmp_path / "numbers")
     path = tiny_dump.write_calibration(tmp_path / "cut", [entry])
     path.write_text(path.read_text()[:100])
@@ -127,17 +129,54 @@ def test_unusable_hands_are_counted_with_the_first_offender(tmp_path):
     cut.write_text(cut.read_text()[:200])
     tiny_dump.write_hands(tmp_path, 12, people(averageScore="x"))
     tiny_dump.write_hands(tmp_path, 14, people(averageScore=[10**400] * 21))
+    tiny_dump.write_hands(tmp_path, 15, None)
     tiny_dump.write_hands(tmp_path, 13, people())
     instants, occupied, skipped = read(tmp_path, lambda frame, person: None if person == 99 else "S0")
     assert [instant.frame for instant in instants] == [10, 13]
     assert 11 not in occupied and len(occupied[0]) == 1  # an unreliable hand still hides the background
     assert skipped.counts == dict.fromkeys(cases, 1) | {
         "instants: malformed hand": 3,
-        "files: hand file cut short or without people": 1,
+        "files: hand file cut short or not JSON": 1,
+        "files: hand file without a list of people": 1,
         "instants: second person of one subject in a frame (subjects.csv tells them apart)": 1,
     }
-    assert "00000011.json" in skipped.first["files: hand file cut short or without people"]
+    assert "00000011.json" in skipped.first["files: hand file cut short or not JSON"]
+    assert "00000015.json" in skipped.first["files: hand file without a list of people"]
     assert "62" in skipped.first["instants: malformed hand"]
+
+
+@pytest.mark.parametrize("text", ["nan", "-nan", "NaN", "null", "-inf", "Infinity", "1e999"])
+def test_a_coordinate_that_is_no_number_costs_its_joint(tmp_path, text):
+    hand = tiny_dump.hand_json(tiny_dump.joints_at(0, "right"))
+    hand["landmarks"][60] = 12345.0
+    path = tiny_dump.write_hands(tmp_path, 0, [{"id": 0, "right_hand": hand}])
+    path.write_text("\ufeff" + path.read_text().replace("12345.0", text), encoding="utf-8")
+    (instant,), _, skipped = read(tmp_path)
+    assert np.flatnonzero(~instant.accepted).tolist() == [20]
+    assert skipped.counts == {"joints: not accepted (kept as absent)": 1}
+
+
+def test_a_field_that_is_missing_is_named(tmp_path):
+    hand = tiny_dump.hand_json(tiny_dump.joints_at(0, "right"))
+    del hand["averageScore"]
+    tiny_dump.write_hands(tmp_path, 0, [{"id": 0, "right_hand": hand}])
+    assert "field averageScore is missing" in read(tmp_path)[2].first["instants: malformed hand"]
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(10.0, "mm"), (0.01, "m")])
+def test_cameras_in_another_unit_than_the_hands_are_refused(tmp_path, factor, unit):
+    tiny_dump.write_hands(tmp_path, 0, people())
+    instants = read(tmp_path)[0]
+    rig = tiny_dump.cameras()
+    panoptic.check_distances(instants, rig, tmp_path)
+    panoptic.check_distances([], rig, tmp_path)
+    # A rig all around the hands, 2.7 m away.
+    turns = [tiny_dump.rotation_about([0, 1, 0], degrees) for degrees in range(0, 360, 45)]
+    around = [dataclasses.replace(rig[0], R=turn, t=np.array([0.0, 0, 2700])) for turn in turns]
+    panoptic.check_distances(instants, around, tmp_path)
+    wrong = [dataclasses.replace(camera, t=camera.t * factor) for camera in around]
+    with pytest.raises(ValueError, match=rf"field t: hands are .* m from the cameras .* looks like {unit}$"):
+        panoptic.check_distances(instants, wrong, tmp_path)
 
 
 @pytest.mark.parametrize("factor", [10.0, 0.1, 0.01])
@@ -171,6 +210,7 @@ def test_subjects_come_from_the_table_of_the_folder_or_its_parent(tmp_path):
     [
         (("pose1", "x", 9, 0, "S0"), "line 2: whole numbers"),
         (("pose1", 0, 9), "line 2: whole numbers"),
+        (("pose1", 9, 0, 0, "S0"), "line 2: first_frame 9 lies after last_frame 0"),
         (("pose1", 0, 9, 0, "S 0"), "only letters"),
         (("other", 0, 9, 0, "S0"), "no row for sequence pose1"),
     ],

@@ -177,6 +177,32 @@ def test_crops_from_boxes_are_those_of_a_dump_without_joints(tmp_path):
         build.build(settings(folder, tmp_path / "no", crops_from="boxes", hands="left"))
 
 
+def test_a_link_keeps_the_name_that_it_was_given(dump, tmp_path):
+    """And `subjects.csv` is that beside the link; a folder that is named twice is read once."""
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "session7").symlink_to(dump)
+    header = ("sequence", "first_frame", "last_frame", "person_id", "subject")
+    tiny_dump.write_csv(tmp_path / "study" / "subjects.csv", header, [("session7", 0, 99, "*", "S4")])
+    inputs = (str(tmp_path / "study"), str(tmp_path / "study" / "session7"))
+    build.build(dataclasses.replace(settings(dump, tmp_path / "out"), input=inputs, hands="left"))
+    groups = load(tmp_path / "out").groups
+    assert [(group.sequence, group.subject) for group in groups] == [("session7", "S4")]
+
+
+def test_two_groups_never_share_their_files(dump, tmp_path):
+    header = ("sequence", "first_frame", "last_frame", "person_id", "subject")
+    rows = [("take1", 0, 99, "*", "a.b"), ("take1.a", 0, 99, "*", "b")]
+    (tmp_path / "in").mkdir()
+    for name, *_ in rows:
+        shutil.copytree(dump, tmp_path / "in" / name)
+    tiny_dump.write_csv(tmp_path / "in" / "subjects.csv", header, rows)
+    with pytest.raises(
+        ValueError, match=r"take1\.a\.b\.left.*: sequence take1 with subject a\.b, and sequence take1\.a"
+    ):
+        build.build(settings(tmp_path / "in", tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("*.tfrecord"))
+
+
 def test_inputs_that_cannot_be_used_give_one_clear_line(dump, tmp_path):
     empty = tmp_path / "pose2"
     tiny_dump.write_calibration(empty, [tiny_dump.calibration_entry(camera) for camera in tiny_dump.cameras()])
