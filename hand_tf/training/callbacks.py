@@ -8,6 +8,7 @@ Callbacks run in the order in which they are given: those that add to the logs c
 """
 
 import csv
+import math
 import pathlib
 import time
 from collections.abc import Callable
@@ -61,6 +62,43 @@ class Pictures(keras.callbacks.Callback):
             with self.writer.as_default(step=epoch + 1):
                 tf.summary.image(name, sheet[None])
         self.writer.flush()
+
+
+class StopAtNonFinite(keras.callbacks.Callback):
+    """Ends a training that has diverged, before its networks become a checkpoint.
+
+    Raises ValueError when the loss, or at the end of an epoch a variable, is not finite. The loss is looked at every
+    `every` steps and at the end of an epoch: each look waits for the device.
+    """
+
+    def __init__(self, every: int = 50):
+        super().__init__()
+        self.every, self.epoch = every, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch % self.every == 0:
+            self._check(logs, f"step {batch + 1} of epoch {self.epoch + 1}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check(logs, f"epoch {epoch + 1}")
+        for variable in self.model.variables:
+            value = keras.ops.convert_to_numpy(variable)
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                self._stop(f"epoch {epoch + 1}: {variable.path} is not finite")
+
+    def _check(self, logs, when):
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            self._stop(f"{when}: the loss is {loss}")
+
+    def _stop(self, what):
+        raise ValueError(
+            f"{what}: the training has diverged. The checkpoints of the epochs before are kept; train again in another"
+            " --workdir with a lower --learning_rate"
+        )
 
 
 class Progress(keras.callbacks.Callback):

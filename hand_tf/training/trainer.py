@@ -50,7 +50,7 @@ def _train(settings, records):
     regime, folder = REGIMES[settings.regime], pathlib.Path(settings.workdir)
     crop_size = records.manifest.crop_size
     leads = settings.process_id == 0  # of several processes, one writes
-    if regime.needs_init and not networks.comes_from_earlier(settings, "encoder"):
+    if settings.init_from and not networks.comes_from_earlier(settings, "encoder"):
         raise ValueError(f"--init_from={settings.init_from}: no encoder.keras there; has that run finished?")
     if regime.fused and not networks.comes_from_earlier(settings, "pose_head"):
         raise ValueError(
@@ -84,7 +84,9 @@ def _train(settings, records):
     history = callbacks.History(folder, first_epoch) if leads else None
     if not leads or not validation.should_stop(history.rows, settings.early_stopping):
         _say_what_runs(settings, labels, num_labels, held_out, first_epoch, solved)
-        watching = _callbacks(settings, records, parts, labels, fused, held_out, history, probing) if leads else []
+        watching = [callbacks.StopAtNonFinite()]  # in every process: the loss is that of all
+        if leads:
+            watching += _callbacks(settings, records, parts, labels, fused, held_out, history, probing)
         batches = run_data.batches(settings, records, labels, fused, first_epoch)
         if solved:
             _solve(settings, parts, model, batches, watching, num_labels)

@@ -198,6 +198,7 @@ def test_a_workdir_of_another_run_is_refused(records, pretrained, capsys, regime
         ("supervised", ["--scenario=S0:99999"], "asks for 99999 labels"),
         ("supervised", ["--scenario=S0", "--validation_share=0.01"], "no label of S0 lies in the held-out stretches"),
         ("pose_head", ["--scenario=S0", "--init_from=/nowhere"], "no encoder.keras there"),
+        ("supervised", ["--scenario=S0", "--init_from=/nowhere"], "no encoder.keras there"),
         ("pretrain", ["--perceptual_weights=/nowhere.safetensors"], "/nowhere.safetensors"),
         ("pretrain", ["--subjects=S8"], "no S8 in the records"),
         ("pretrain", ["--min_time_gap=1000"], "--min_time_gap=1000"),
@@ -207,6 +208,29 @@ def test_bad_input_gets_one_clear_line(records, tmp_path, capsys, regime, flags,
     assert run(records, tmp_path / "run", regime, *flags) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_training_that_diverges_stops_and_keeps_what_was_good(records, tmp_path, capsys, monkeypatch):
+    flags = ["supervised", "--scenario=S0:8", "--epochs=3", "--warmup_steps=0", "--decay=none"]
+    assert run(records, tmp_path / "run", *flags, "--learning_rate=1e30") == 1
+    error = capsys.readouterr().err
+    assert "the training has diverged" in error and error.count("\n") == 1
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    # Later, the checkpoint of the epoch before is kept.
+    log = callbacks.StopAtNonFinite.on_epoch_end
+
+    def with_nan(self, epoch, logs=None):
+        if epoch == 1:
+            variable = self.model.trainable_variables[0]
+            variable.assign(variable * np.nan)
+        log(self, epoch, logs)
+
+    monkeypatch.setattr(callbacks.StopAtNonFinite, "on_epoch_end", with_nan)
+    assert run(records, tmp_path / "later", *flags) == 1
+    assert "epoch 2: " in capsys.readouterr().err
+    assert [row["epoch"] for row in callbacks.read_history(tmp_path / "later" / "history.csv")] == [1]
+    assert [path.name for path in (tmp_path / "later" / "checkpoints").iterdir()] == ["epoch_00001.npz"]
 
 
 def test_a_backend_that_cannot_train_is_one_line(records, tmp_path, capsys, monkeypatch):
