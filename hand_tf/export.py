@@ -74,6 +74,13 @@ def main(settings: ExportSettings) -> None:
     if settings.format == "litert_int8":
         records = records_of_run(settings.data_dir, settings.run, summary)
 
+    from hand_tf.nets import keras_settings
+
+    with keras_settings.ours():
+        _export(settings, summary, records)
+
+
+def _export(settings, summary, records):
     from hand_tf.serving import calibration, export_model
 
     crops = calibration.training_crops(settings.run, records, settings.box_margin) if records else None

@@ -18,7 +18,7 @@ from hand_tf.core import fusion, skeleton
 from hand_tf.core.processors import usable_cores
 from hand_tf.core.records_folder import Records
 from hand_tf.data import scenarios
-from hand_tf.nets import metrics, models
+from hand_tf.nets import keras_settings, metrics, models
 from hand_tf.nets.parts import load_parts
 from hand_tf.results.results_table import WITHOUT_WRIST
 from hand_tf.training import predictions, runs
@@ -47,6 +47,11 @@ def evaluate(
     Raises FileNotFoundError or ValueError for a run without poses, unknown subjects, damaged records, or poses that are
     not finite.
     """
+    with keras_settings.ours():
+        return _evaluate(workdir, records, subjects, rules, box_margin, max_crops, batch_size)
+
+
+def _evaluate(workdir, records, subjects, rules, box_margin, max_crops, batch_size):
     run = runs.describe(workdir)
     parts = load_parts(workdir, records.manifest.crop_size)
     estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])

@@ -212,12 +212,16 @@ def load_exported(path: str | os.PathLike) -> PoseEstimator:
 
 def load_run(folder: str | os.PathLike) -> PoseEstimator:
     """The estimator of a finished run, with Keras on whatever backend it is set to; errors as in `parts.load_part`."""
-    found = parts.load_parts(folder)
-    from hand_tf.nets import models  # Keras, which an exported model does not need
+    for name in ("encoder", "pose_head"):
+        parts.find_part(folder, name)  # before Keras is loaded, which an exported model does not need
+    from hand_tf.nets import keras_settings, models
 
-    model = models.pose_estimator(found["encoder"], found["pose_head"])
+    with keras_settings.ours():
+        found = parts.load_parts(folder)
+        model = models.pose_estimator(found["encoder"], found["pose_head"])
 
     def estimate(images):
-        return model.predict_on_batch({"source": images})
+        with keras_settings.ours():
+            return model.predict_on_batch({"source": images})
 
     return PoseEstimator(estimate, model.inputs[0].shape[1], crops.BOX_MARGIN)

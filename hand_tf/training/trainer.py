@@ -17,7 +17,7 @@ from hand_tf.core import records_folder, run_folder
 from hand_tf.core.processors import usable_cores
 from hand_tf.core.setting_fields import as_texts
 from hand_tf.data import batching, labelled_crops, scenarios
-from hand_tf.nets import models
+from hand_tf.nets import keras_settings, models
 from hand_tf.training import (
     callbacks,
     checkpoints,
@@ -42,7 +42,7 @@ def run(settings: TrainingSettings) -> None:
         raise ValueError(f"KERAS_BACKEND={keras.backend.backend()}: expected {' or '.join(BACKENDS)} to train on")
     multi_host.join(settings.processes, settings.process_id, settings.coordinator)
     records = records_folder.open_records(settings.data_dir)
-    with batching.damage_named(records):
+    with batching.damage_named(records), keras_settings.ours(settings.precision):
         _train(settings, records)
 
 
@@ -64,7 +64,6 @@ def _train(settings, records):
         print(f"{folder}: this run has finished; nothing to do")
         return
     random.seed(settings.seed)  # from which Keras seeds initialisers and dropout
-    keras.mixed_precision.set_global_policy(settings.precision)
 
     # The order matters: parts first from an earlier run or from scratch, then a checkpoint of this run over them.
     with strategy().scope():
