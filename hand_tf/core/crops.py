@@ -25,6 +25,8 @@ CROP_RULES = ("box2d", "joints3d")  # what a user has comes first
 BOX_MARGIN = 1.5
 # Choice: one pixel of a crop averages at most this many samples in each direction.
 MAX_SHRINK = 8
+# Width or height, px, from which OpenCV's remap refuses a picture.
+MAX_REMAP = 32767
 # Where maps send pixels that the camera does not see: far outside any image, so that cv2.remap fills them with 0.
 OUTSIDE = -1e6
 
@@ -149,8 +151,22 @@ def sampling_maps(crop: Crop, whole: bool = False) -> tuple[np.ndarray, np.ndarr
 
 def render(image: np.ndarray, maps: tuple[np.ndarray, np.ndarray], size: int) -> np.ndarray:
     """The crop [size, size, 3] uint8 that `maps` cut out of `image` [height, width, 3]; 0 outside of the frame."""
+    if max(image.shape[:2]) >= MAX_REMAP:
+        image, maps = _part_for(image, maps)
     crop = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     return crop if len(crop) == size else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _part_for(image, maps):
+    """The part of an image that `maps` show, and the maps into that part."""
+    starts, stops, shifted = [], [], []
+    for each, limit in zip(maps, image.shape[1::-1], strict=True):
+        seen = each[each > OUTSIDE / 2]
+        low, high = (seen.min(), seen.max()) if seen.size else (0, 0)
+        starts.append(int(np.clip(low - 1, 0, limit - 1)))
+        stops.append(int(np.clip(high + 3, 1, limit)))
+        shifted.append(np.where(each > OUTSIDE / 2, each - starts[-1], OUTSIDE).astype(np.float32))
+    return image[starts[1] : stops[1], starts[0] : stops[0]], tuple(shifted)
 
 
 def project(points: np.ndarray, rotation: np.ndarray, K: np.ndarray, centre: np.ndarray) -> np.ndarray:

@@ -29,6 +29,9 @@ class Image:
 def read_image(path: str | os.PathLike) -> np.ndarray | None:
     """The image in a file, BGR uint8 [height, width, 3], turned upright as its EXIF data says.
 
+    Of 16 bits per value, the upper 8 are taken; if no value needs more than 12 bits, as many cameras write them, the
+    upper 8 of these.
+
     None if the file is not an image that OpenCV can read, or is damaged. Raises OSError if it cannot be opened.
     """
     data = pathlib.Path(path).read_bytes()
@@ -36,6 +39,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray | None:
     if not data or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]):
         return None
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:  # larger than OpenCV allows
         return None
+    if pixels is not None and pixels.dtype == np.uint16:
+        return (pixels >> (4 if pixels.max(initial=0) < 4096 else 8)).astype(np.uint8)
+    return pixels if pixels is None or pixels.dtype == np.uint8 else None

@@ -17,6 +17,7 @@ sees it as the source of the partner: every picture is decoded, augmented and en
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from hand_tf.core import schema
@@ -24,6 +25,8 @@ from hand_tf.core.records_folder import Records
 from hand_tf.data import augmentation, batching
 
 RECORDS_TO_SHUFFLE, TRIPLETS_TO_SHUFFLE, GROUPS_AT_ONCE = 16, 4096, 16
+# Least share of pairs of instants that lie far enough apart: pairs are drawn at random, and the others thrown away.
+MIN_PAIRS = 0.01
 # What a triplet needs of a record; the parser copies nothing else.
 NEEDED = ("key", "frame", "crops", "backgrounds", "rotations", "intrinsics")
 IMAGES = ("source", "target", "reference", "background")
@@ -32,9 +35,10 @@ IMAGES = ("source", "target", "reference", "background")
 def usable_groups(records: Records, subjects: Sequence[str], min_time_gap: float) -> list[list[str]]:
     """Paths of the shards of each group of `subjects` in which two instants lie `min_time_gap` seconds apart.
 
-    Raises ValueError if there is none.
+    Raises ValueError if there is none, or if hardly any pair of instants lies that far apart.
     """
-    frames, fps = {}, records.manifest.fps
+    frames, fps, shares = {}, records.manifest.fps, []
+    least = min_frames(min_time_gap, fps)
     for row in records.index:
         frames.setdefault((row["sequence"], row["subject"], row["side"]), []).append(row["frame"])
     groups, longest = [], 0
@@ -44,15 +48,28 @@ def usable_groups(records: Records, subjects: Sequence[str], min_time_gap: float
             continue
         span = max(numbers) - min(numbers)
         longest = max(longest, span)
-        if span >= min_frames(min_time_gap, fps):
+        if span >= least:
             groups.append([str(records.folder / shard.file) for shard in group.shards])
+            shares.append(_share_of_pairs(numbers, least))
     if not groups:
         raise ValueError(
             f"{records.folder}: a triplet needs two instants of one hand --min_time_gap={min_time_gap:g} s apart; the"
             f" longest group of {', '.join(subjects)} spans {longest / fps:.2g} s: record for longer, or take a smaller"
             " --min_time_gap"
         )
+    if np.mean(shares) < MIN_PAIRS:
+        raise ValueError(
+            f"{records.folder}: a triplet needs two instants of one hand --min_time_gap={min_time_gap:g} s apart, and"
+            f" only 1 in {1 / np.mean(shares):.0f} pairs of {', '.join(subjects)} is; take a smaller --min_time_gap"
+        )
     return groups
+
+
+def _share_of_pairs(numbers, least):
+    """The share of the pairs of frame `numbers` that lie at least `least` apart."""
+    numbers = np.sort(numbers)
+    apart = len(numbers) - np.searchsorted(numbers, numbers + least)
+    return apart.sum() / (len(numbers) * (len(numbers) - 1) / 2)
 
 
 def min_frames(min_time_gap: float, fps: float) -> int:

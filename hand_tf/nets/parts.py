@@ -7,6 +7,7 @@
 All code that needs a trained part loads it here.
 """
 
+import json
 import os
 import pathlib
 import typing
@@ -32,7 +33,9 @@ def find_part(folder: str | os.PathLike, name: str) -> pathlib.Path:
     if not path.is_file():
         raise FileNotFoundError(f"{folder}: no {path.name} there; {_WHEN_MISSING[name].format(folder=folder)}")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: damaged, or not written by Keras")
+        with open(path, "rb") as file:
+            begins = file.read(2) == b"PK"
+        raise ValueError(f"{path}: {'cut short, or damaged' if begins else 'not a file that Keras has written'}")
     return path
 
 
@@ -53,11 +56,25 @@ def load_part(folder: str | os.PathLike, name: str, crop_size: int | None = None
     try:
         part = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        written = _written_by(path)
+        if written not in (None, keras.__version__):
+            raise ValueError(
+                f"{path}: Keras {written} has written it, and this is Keras {keras.__version__}"
+            ) from error
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: damaged, or not a model of hand_tf ({reason})") from error
+        raise ValueError(f"{path}: damaged, or not a model of hand_tf ({reason:.200})") from error
     if name == "encoder" and crop_size not in (None, part.input.shape[1]):
         raise ValueError(f"{path}: this encoder reads crops of {part.input.shape[1]} px, not of {crop_size} px")
     return part
+
+
+def _written_by(path):
+    """The version of Keras that wrote a file; None if it does not say."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("metadata.json"))["keras_version"]
+    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def load_parts(folder: str | os.PathLike, crop_size: int | None = None) -> dict[str, "keras.Model"]:

@@ -189,3 +189,17 @@ def test_a_shrunk_crop_is_the_mean_of_all_pixels_that_it_spans(shrink):
 )
 def test_samples_per_pixel_follow_the_shrink_up_to_a_limit(shrink, samples):
     assert crops.samples_per_pixel(shrink) == samples
+
+
+def test_a_picture_that_is_wider_than_opencv_allows_is_cut_as_its_part_is():
+    wide = np.random.default_rng(0).integers(0, 256, (40, crops.MAX_REMAP + 500, 3)).astype(np.uint8)
+    y, x = np.mgrid[:24, :24].astype(np.float32)
+    left = crops.MAX_REMAP + 400
+    maps = 0.9 * x + left + 0.25, 1.1 * y + 3.5
+    maps[0][5, 7] = maps[1][5, 7] = crops.OUTSIDE
+    part = wide[:, left - 10 :]
+    expected = crops.render(part, (np.where(maps[0] > 0, maps[0] - (left - 10), crops.OUTSIDE), maps[1]), 24)
+    np.testing.assert_array_equal(crops.render(wide, maps, 24), expected)
+    assert not expected[5, 7].any() and expected.std() > 20
+    nowhere = (np.full_like(x, crops.OUTSIDE), np.full_like(x, crops.OUTSIDE))
+    assert not crops.render(wide, nowhere, 24).any()

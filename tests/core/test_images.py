@@ -16,6 +16,14 @@ def test_a_png_comes_back_as_it_was(tmp_path):
     np.testing.assert_array_equal(images.read_image(tmp_path / "a.png"), noise())
 
 
+@pytest.mark.parametrize(("bits", "shift"), [(16, 8), (12, 4)])
+def test_the_upper_bits_of_16_and_of_12_are_taken(tmp_path, bits, shift):
+    pixels = np.random.default_rng(1).integers(0, 2**bits, (20, 30, 3)).astype(np.uint16)
+    for suffix in ("png", "tif"):
+        cv2.imwrite(str(tmp_path / f"a.{suffix}"), pixels)
+        np.testing.assert_array_equal(images.read_image(tmp_path / f"a.{suffix}"), pixels >> shift)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.01, 0])
 def test_a_file_cut_short_is_no_image(tmp_path, suffix, share):

@@ -457,6 +457,17 @@ def test_usable_groups_have_two_instants_far_enough_apart(records, opened):
         triplets.usable_groups(opened, ("S9",), 0.2)
 
 
+def test_a_gap_that_hardly_any_pair_has_is_refused(opened, monkeypatch):
+    """One of the 45 pairs of ten instants is 1.8 s apart."""
+    numbers = np.random.default_rng(0).permutation(200)[:40]
+    pairs = np.abs(np.subtract.outer(numbers, numbers))[np.triu_indices(40, 1)]
+    for least in (1, 50, 190):
+        assert triplets._share_of_pairs(numbers.tolist(), least) == pytest.approx((pairs >= least).mean())
+    monkeypatch.setattr(triplets, "MIN_PAIRS", 0.03)
+    with pytest.raises(ValueError, match=r"--min_time_gap=1\.8 s apart, and only 1 in 45 pairs of S0 is; take"):
+        triplets.usable_groups(opened, ("S0",), 1.8)
+
+
 def test_a_flipped_byte_is_an_error_not_a_picture(records, opened, index, tmp_path):
     folder = tmp_path / "records"
     shutil.copytree(records, folder)

@@ -1,5 +1,6 @@
 """The loader of model parts: what it loads is what was saved, and what it cannot load it names in one line."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -76,9 +77,15 @@ def test_another_crop_size_is_refused(run):
 def test_damage_is_one_line_that_names_the_file(run, tmp_path):
     whole, path = (run / "pose_head.keras").read_bytes(), tmp_path / "pose_head.keras"
     half = len(whole) // 2
-    for content in (b"", b"text", whole[:-100], whole[:half], whole[:half] + bytes(500) + whole[half + 500 :]):
+    for content, found in (
+        (b"", "not a file that Keras has written"),
+        (b"version https://git-lfs.github.com/spec/v1", "not a file that Keras has written"),
+        (whole[:-100], "cut short, or damaged"),
+        (whole[:half], "cut short, or damaged"),
+        (whole[:half] + bytes(500) + whole[half + 500 :], "damaged, or not a model of hand_tf"),
+    ):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"^\S*pose_head\.keras: damaged.*$"):
+        with pytest.raises(ValueError, match=rf"^\S*pose_head\.keras: {found}.*$"):
             parts.load_part(tmp_path, "pose_head")
     for changes in (
         {"config.json": None},
@@ -90,6 +97,16 @@ def test_damage_is_one_line_that_names_the_file(run, tmp_path):
         with_members(run / "pose_head.keras", path, **changes)
         with pytest.raises(ValueError, match=r"^\S*pose_head\.keras: damaged.*$"):
             parts.load_part(tmp_path, "pose_head")
+
+
+def test_a_file_of_another_keras_says_so(run, tmp_path):
+    metadata = json.dumps({"keras_version": "9.9.9"}).encode()
+    path = tmp_path / "pose_head.keras"
+    with_members(run / "pose_head.keras", path, **{"metadata.json": metadata, "config.json": b"{}"})
+    with pytest.raises(
+        ValueError, match=rf"pose_head\.keras: Keras 9\.9\.9 has .*, and this is Keras {keras.__version__}"
+    ):
+        parts.load_part(tmp_path, "pose_head")
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
