@@ -22,7 +22,8 @@ picture as it is. A left hand's crop is flipped, and its pose is flipped back (M
 OUT/predictions.json  pose_mm [21, 3], relative to the wrist, in the camera's frame if its intrinsics are given, else in
                       the virtual camera's ("pose_frame"). Poses are right up to scale, since one camera cannot tell a
                       small near hand from a large far one. joints_2d [21, 2] px: where the model sees the joints in the
-                      picture; for models of version 0.2.0, the pose laid over the box by weak perspective
+                      picture; for models of version 0.2.0, the pose laid over the box by weak perspective. A joint
+                      that no label of the model had is null in both
 OUT/overlays/         the pictures with skeletons, under their own names; for a video a folder of frames
 
 An intrinsics file is {"K": 3x3 px, "distCoef": 5 numbers (optional), "resolution": [width, height]}, or a Panoptic

@@ -36,9 +36,16 @@ class FusedPoses:
     world: np.ndarray
     weights: np.ndarray
 
+    def without(self, joints: Sequence[int]) -> "FusedPoses":
+        """The same, but `joints` do not count."""
+        weights = self.weights.copy()
+        weights[:, list(joints)] = 0
+        return dataclasses.replace(self, weights=weights)
+
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation [21, 3] mm of these poses as if seen from all sides: alike in x, y and z."""
-        squares = np.average(np.square(self.world).mean(-1), axis=0, weights=self.weights)
+        squares = np.square(self.world).mean(-1) * self.weights
+        squares = squares.sum(0) / np.maximum(self.weights.sum(0), 1e-9)
         return np.zeros(self.world.shape[1:]), np.repeat(np.sqrt(squares)[:, None], 3, axis=1)
 
 

@@ -64,6 +64,7 @@ def _evaluate(workdir, records, subjects, rules, box_margin, max_crops, batch_si
         crops = predictions.predict(estimator, records, chosen, **options)
         if not np.isfinite(crops["predicted"]).all():
             raise ValueError(f"{workdir}: predicts poses that are not finite; its training has diverged")
+        crops["pose_weight"][:, run["unlabelled_joints"]] = 0  # which the run does not estimate
         true, weights, names = crops["pose"], crops["pose_weight"], crops["subject"]
         results[rule] = measure(true, crops["predicted"], weights, names)
         results[rule] |= {"joints_2d_px": measure_2d(crops), "fused": measure_fused(crops)}

@@ -30,7 +30,7 @@ class HandPose:
     that of the crop's virtual camera; x right, y down, z away from the camera. It is right up to its scale, because one
     camera cannot tell a small near hand from a large far one. `joints_2d` [21, 2] px is where the model sees the joints
     in the picture; for models of version 0.2.0, the pose laid over the `box` (x, y, width, height) px. `side` is right
-    or left.
+    or left. Joints that no label of the model had are NaN.
     """
 
     pose_mm: np.ndarray
@@ -46,18 +46,32 @@ class PoseEstimator:
     side of the hand's box.
     """
 
-    def __init__(self, model: Callable[[np.ndarray], dict[str, np.ndarray]], image_size: int, box_margin: float):
+    def __init__(
+        self,
+        model: Callable[[np.ndarray], dict[str, np.ndarray]],
+        image_size: int,
+        box_margin: float,
+        unlabelled_joints: Sequence[int] = (),
+    ):
         """`model` maps crops of right hands, uint8 [n, size, size, 3] RGB, to `pose` [n, 21, 3] mm, and `joints_2d`
-        [n, 21, 2] px of the crop if it knows them.
+        [n, 21, 2] px of the crop if it knows them. What it says of `unlabelled_joints` means nothing.
         """
         self._model, self.image_size, self.box_margin = model, image_size, box_margin
+        self._unlabelled = list(unlabelled_joints)
+
+    def _estimates(self, crops):
+        """The model's outputs as float64, NaN for joints that it does not know."""
+        found = {name: np.array(value, np.float64) for name, value in self._model(crops).items()}
+        for value in found.values():
+            value[:, self._unlabelled] = np.nan
+        return found
 
     def estimate(self, crops: np.ndarray) -> np.ndarray:
         """Poses float64 [n, 21, 3] mm, each in the frame of its crop's virtual camera, relative to the wrist.
 
-        `crops` are uint8 [n, size, size, 3] RGB, of right hands.
+        `crops` are uint8 [n, size, size, 3] RGB, of right hands. Joints that no label of the model had are NaN.
         """
-        return np.asarray(self._model(crops)["pose"]).astype(np.float64)
+        return self._estimates(crops)["pose"]
 
     def predict(
         self,
@@ -105,9 +119,7 @@ class PoseEstimator:
         cuts = [_cut(picture, hand, self.image_size, margin, camera) for picture in pictures for hand in picture.hands]
         if not cuts:
             return [[] for _ in pictures]
-        outputs = {
-            name: np.asarray(x, np.float64) for name, x in self._model(np.stack([c.image for c in cuts])).items()
-        }
+        outputs = self._estimates(np.stack([c.image for c in cuts]))
         places = outputs.get("joints_2d", [None] * len(cuts))
         found = iter([_hand_pose(*each, camera) for each in zip(outputs["pose"], places, cuts, strict=True)])
         return [[next(found) for _ in picture.hands] for picture in pictures]
@@ -207,7 +219,7 @@ def load_exported(path: str | os.PathLike) -> PoseEstimator:
     size = description["image_size"]
     if model.shape[1:] != [size, size, 3]:
         raise ValueError(f"{file}: reads {model.shape}, but {model_files.DESCRIPTION} has image_size {size}")
-    return PoseEstimator(model, size, description["box_margin"])
+    return PoseEstimator(model, size, description["box_margin"], description.get("unlabelled_joints", ()))
 
 
 def load_run(folder: str | os.PathLike) -> PoseEstimator:
@@ -224,4 +236,6 @@ def load_run(folder: str | os.PathLike) -> PoseEstimator:
         with keras_settings.ours():
             return model.predict_on_batch({"source": images})
 
-    return PoseEstimator(estimate, model.inputs[0].shape[1], crops.BOX_MARGIN)
+    summary = reading.read_json_object(run_folder.summary_path(folder))
+    missing = summary.get("unlabelled_joints", ())
+    return PoseEstimator(estimate, model.inputs[0].shape[1], crops.BOX_MARGIN, missing)

@@ -33,6 +33,7 @@ def describe_model(image_size: int, box_margin: float, run: dict) -> dict:
         "hand_tf": hand_tf.__version__,
         "image_size": image_size,
         "joint_names": list(skeleton.JOINT_NAMES),
+        "unlabelled_joints": run.get("unlabelled_joints", []),  # whose values in the outputs mean nothing
         "units": "mm",
         "scale": _SCALE,
         "pose_frame": "virtual camera: wrist at the origin, x right, y down, z away from the camera",

@@ -103,9 +103,19 @@ def _entry(picture: InputPicture, hand: HandPose) -> dict:
         "frame": picture.frame,
         "hand": hand.side,
         "box": hand.box,
-        "pose_mm": np.round(hand.pose_mm, 3).tolist(),
-        "joints_2d": np.round(hand.joints_2d, 2).tolist(),
+        "pose_mm": _rows(hand.pose_mm, 3),
+        "joints_2d": _rows(hand.joints_2d, 2),
     }
+
+
+def _rows(values, decimals):
+    """Rows of rounded numbers; None, `null` in JSON, for a joint that the model does not know."""
+    return [row.tolist() if np.isfinite(row).all() else None for row in np.round(values, decimals)]
+
+
+def _places(entry):
+    """The places [21, 2] px of an entry, NaN for joints that the model does not know."""
+    return np.array([place or (np.nan, np.nan) for place in entry["joints_2d"]])
 
 
 def save_overlay(path: pathlib.Path, picture: InputPicture, entries: Sequence[dict]) -> None:
@@ -116,7 +126,7 @@ def save_overlay(path: pathlib.Path, picture: InputPicture, entries: Sequence[di
         x, y, width, height = entry["box"]
         corners = np.round([[x, y], [x + width - 1, y + height - 1]]).astype(int).tolist()
         cv2.rectangle(image, *corners, (255, 255, 255), thickness)
-        image = drawing.draw_joints(image, np.array(entry["joints_2d"]), thickness=thickness)
+        image = drawing.draw_joints(image, _places(entry), thickness=thickness)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.renaming(path) as partial:  # OpenCV tells the format by the suffix, which `partial` keeps
         drawing.save(partial, image)

@@ -3,11 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from hand_tf.core import reading, run_folder
+from hand_tf.core import reading, run_folder, skeleton
 from hand_tf.core.records_folder import Records
 from hand_tf.data import fused_labels, held_out, labelled_crops, scenarios, triplets
 from hand_tf.data.fused_labels import FusedPoses
-from hand_tf.training import multi_host
+from hand_tf.training import multi_host, networks
 from hand_tf.training.regimes import REGIMES
 from hand_tf.training.settings import TrainingSettings
 
@@ -51,6 +51,21 @@ def choose_labels(settings: TrainingSettings, records: Records) -> list[tuple[st
     held = held_out.held_out_keys(records.index, settings.validation_share)
     rows = [row for row in records.index if row["key"] not in held]
     return scenarios.choose_labels(settings.scenario, rows, records.manifest.subjects)
+
+
+def unlabelled_joints(settings: TrainingSettings, labels: Labels | None) -> list[int]:
+    """The joints that no label of the run has, and that an earlier pose head, if it starts from one, does not know.
+
+    What a network says of them means nothing.
+    """
+    missing = set(range(skeleton.NUM_JOINTS))
+    if networks.comes_from_earlier(settings, "pose_head"):
+        path = run_folder.summary_path(settings.init_from)
+        summary = reading.read_json_object(path) if path.is_file() else {}
+        missing &= set(summary.get("unlabelled_joints", []))
+    if labels:
+        missing -= set(np.flatnonzero(labels["pose_weight"].any(axis=0)).tolist())
+    return sorted(missing) if REGIMES[settings.regime].labelled else []
 
 
 def num_labels(settings: TrainingSettings, records: Records, labels: Labels | None) -> int:

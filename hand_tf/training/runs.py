@@ -27,7 +27,8 @@ def describe(workdir: str | os.PathLike) -> dict:
     content = reading.read_json_object(path)
     try:
         run = {name: content[name] for name in _COPIED} | {"name": path.parent.name, "flags": content["flags"]}
-        run["validation_labels"] = content.get("validation_labels", 0)  # version 0.2.0 had none
+        for name, value in (("validation_labels", 0), ("unlabelled_joints", [])):  # which version 0.2.0 did not have
+            run[name] = content.get(name, value)
         configuration, start = training_name(content["flags"]), content["init_from"]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a run.json of hand_tf.train ({type(error).__name__}: {error})") from error

@@ -13,7 +13,7 @@ import types
 import keras
 import tensorflow as tf
 
-from hand_tf.core import records_folder, run_folder
+from hand_tf.core import records_folder, run_folder, skeleton
 from hand_tf.core.processors import usable_cores
 from hand_tf.core.setting_fields import as_texts
 from hand_tf.data import batching, labelled_crops, scenarios
@@ -59,6 +59,7 @@ def _train(settings, records):
         )
     labels, held_out = run_data.load_run_labels(settings, records)
     num_labels = run_data.num_labels(settings, records, labels)
+    missing = run_data.unlabelled_joints(settings, labels)
     claim = run_folder.claim_run_folder if leads else run_folder.look_at_run_folder
     if claim(folder, settings, records.manifest.digest, MAY_CHANGE):
         print(f"{folder}: this run has finished; nothing to do")
@@ -70,7 +71,7 @@ def _train(settings, records):
         parts = networks.make_parts(settings, regime, crop_size)
     fused = before = None
     if regime.fused:
-        fused = teacher.fused_poses(settings, records, parts, labels)
+        fused = teacher.fused_poses(settings, records, parts, labels).without(missing)
         before = teacher.quality_of_teacher(settings, records, parts, held_out) if leads else {}
     with strategy().scope():
         model = networks.compile_model(settings, regime, parts, crop_size, labels, fused)
@@ -83,6 +84,9 @@ def _train(settings, records):
     history = callbacks.History(folder, first_epoch) if leads else None
     if not leads or not validation.should_stop(history.rows, settings.early_stopping):
         _say_what_runs(settings, labels, num_labels, held_out, first_epoch, solved)
+        if missing:
+            names = ", ".join(skeleton.JOINT_NAMES[joint] for joint in missing)
+            print(f"warning: no label has {names}; this run does not estimate them", flush=True)
         watching = [callbacks.StopAtNonFinite()]  # in every process: the loss is that of all
         if leads:
             watching += _callbacks(settings, records, parts, labels, fused, held_out, history, probing)
@@ -100,7 +104,7 @@ def _train(settings, records):
                 verbose=0,
             )
     if leads:
-        _finish(settings, records, parts, model, num_labels, held_out, history.rows, before)
+        _finish(settings, records, parts, model, num_labels, missing, held_out, history.rows, before)
 
 
 def _solve(settings, parts, model, batches, watching, num_labels):
@@ -142,10 +146,11 @@ def strategy():
     return tf.distribute.MirroredStrategy()
 
 
-def _finish(settings, records, parts, model, num_labels, held_out, rows, before):
+def _finish(settings, records, parts, model, num_labels, missing, held_out, rows, before):
     """Saves the networks of the epoch that is kept, and the summary of the run.
 
-    `before` is the quality of the teacher on held-out stretches, if there is one.
+    `missing` are the joints without any label; `before` is the quality of the teacher on held-out stretches, if there
+    is one.
     """
     folder, regime = pathlib.Path(settings.workdir), REGIMES[settings.regime]
     num_epochs = int(rows[-1]["epoch"]) if rows else settings.epochs  # somebody may have removed history.csv
@@ -160,6 +165,7 @@ def _finish(settings, records, parts, model, num_labels, held_out, rows, before)
         "scenario": settings.scenario,
         "labels": num_labels,
         "validation_labels": len(held_out["pose"]) if held_out else 0,
+        "unlabelled_joints": missing,
         "init_from": settings.init_from,
         "steps": num_epochs * settings.steps_per_epoch,
         "kept_epoch": kept_epoch,

@@ -75,6 +75,14 @@ def test_statistics_are_those_of_poses_seen_from_all_sides(truth):
         np.testing.assert_allclose(spread, std[joint], rtol=0.05)
 
 
+def test_joints_can_be_left_out(truth):
+    fewer = truth.without([20, 3])
+    assert not fewer.weights[:, [3, 20]].any() and (fewer.weights[:, 5] == truth.weights[:, 5]).all()
+    (_, std), (_, without) = truth.statistics(), fewer.statistics()
+    assert not without[[3, 20]].any() and np.isfinite(without).all()
+    np.testing.assert_allclose(without[5], std[5])
+
+
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9])
 def test_every_batch_has_its_share_of_labels(opened, labels, truth, share):
     """Told apart by their weights: 3 for the labels, 7 for the others."""

@@ -155,6 +155,22 @@ def test_a_model_that_does_not_know_the_places_has_its_pose_laid_over_the_box(pi
     assert (high - low).max() == pytest.approx(49, abs=0.02)
 
 
+def test_joints_that_no_label_had_are_null(picture, model, tmp_path):
+    shutil.copytree(model, tmp_path / "model")
+    path = tmp_path / "model" / "hand_tf.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"unlabelled_joints": [3, 20]}))
+    photo = save(tmp_path / "photo.png", picture)
+    entries = []
+    for each in (model, tmp_path / "model"):
+        flags = [f"--box={','.join(map(str, BOX))}", photo]
+        (entry,) = predicted(each, tmp_path / f"out{len(entries)}", *flags)["predictions"]
+        entries.append(entry)
+    for name in ("pose_mm", "joints_2d"):
+        for joint, (known, found) in enumerate(zip(*(entry[name] for entry in entries), strict=True)):
+            assert found == (None if joint in (3, 20) else known)
+    assert cv2.imread(str(tmp_path / "out1" / "overlays" / "photo.png")) is not None
+
+
 def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
     folder = tmp_path / "in"
     for name in ("a.png", "b.jpg", "sub/c.JPG"):
