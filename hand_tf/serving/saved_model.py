@@ -19,8 +19,20 @@ def write_saved_model(folder: str | os.PathLike, model: keras.Model, batch: int 
     archive = keras.export.ExportArchive()
     archive.track(model)
     signature = [tf.TensorSpec([batch, *model.inputs[0].shape[1:]], tf.uint8, name="image")]
+
+    def estimate(image):
+        return dict(model({"source": image}, training=False))
+
+    def serve(image):
+        """TensorFlow's convolutions refuse an empty batch."""
+
+        def nothing():
+            return {name: tf.zeros([0, *output.shape[1:]], output.dtype) for name, output in model.output.items()}
+
+        return tf.cond(tf.shape(image)[0] > 0, lambda: estimate(image), nothing)
+
     # Choice: the input is called `image`, a name that needs no knowledge of how the model was trained.
-    archive.add_endpoint("serve", lambda image: dict(model({"source": image}, training=False)), signature)
+    archive.add_endpoint("serve", serve if batch is None else estimate, signature)
     archive.write_out(folder, verbose=False)
 
 

@@ -39,6 +39,11 @@ def test_the_saved_model_is_the_run(run, model):
             np.testing.assert_allclose(values, expected[name], atol=export_model.TOLERANCE)
 
 
+def test_an_empty_batch_has_no_poses(model):
+    found = saved_model.SavedModel(model)(np.zeros((0, SIZE, SIZE, 3), np.uint8))
+    assert {name: value.shape for name, value in found.items()} == {"pose": (0, 21, 3), "joints_2d": (0, 21, 2)}
+
+
 def test_the_description_says_what_the_model_is_and_nothing_about_the_machine(model):
     text = (model / "hand_tf.json").read_text()
     description = json.loads(text)
@@ -96,7 +101,7 @@ def test_export_refuses_what_it_cannot_use(run, model, tmp_path, capsys):
         shutil.copytree(run, folder)
         (folder / missing).unlink()
         cases.append((f"no {missing} there", exported(folder, tmp_path / "out")))
-    for name, message in (("run.json", "not valid JSON"), ("encoder.keras", "damaged")):
+    for name, message in (("run.json", "not valid JSON"), ("encoder.keras", "cut short, or damaged")):
         folder = tmp_path / f"cut_{name}"
         shutil.copytree(run, folder)
         (folder / name).write_bytes((run / name).read_bytes()[:60])
