@@ -28,6 +28,25 @@ def study(docs: pathlib.Path, name: str, runs: str) -> str:
     )
 
 
+def novel_views(docs: pathlib.Path) -> str:
+    """What a fixed estimator makes of predicted and of true views."""
+    line = newest(docs, "novel_views")
+    head, names = line["headline"], {"true": "true views", "predicted": "predicted views"}
+    header = ("", "N-MPJPE, mm", "extended fingers counted as in the labels", f"of the {head['rows']} on the sheet")
+    rows = [
+        (names[row["views"]], f"{row['n_mpjpe']:.1f}", f"{row['agreeing']:.0%}", row["agreeing_on_sheet"])
+        for row in line["rows"]
+    ]
+    return "\n\n".join(
+        [
+            markdown(header, rows),
+            f"{head['triplets']:,} views of {head['test']} (seed {head['seed']}), after pre-training on"
+            f" {head['trained_triplets']:,} triplets. "
+            + source(line, "novel_views", "--data_dir=big --run=long --estimator=student"),
+        ]
+    )
+
+
 def _shown(value):
     mean, spread = value
     return f"{mean:.1f}" if spread is None else f"{mean:.1f} ± {spread:.1f}"
@@ -35,5 +54,6 @@ def _shown(value):
 
 TABLES = {
     "learning_demo": functools.partial(study, name="demo", runs="demo/runs"),
+    "novel_views": novel_views,
     "learning_development": functools.partial(study, name="development", runs="development"),
 }
