@@ -24,7 +24,7 @@ WORKDIR/results.json holds {run, data, crops, results: {rule: numbers}, versions
 import dataclasses
 import pathlib
 
-from hand_tf.core import atomic, command_line, crops
+from hand_tf.core import atomic, command_line, crops, folder_lock
 from hand_tf.core.setting_fields import check, setting
 
 
@@ -63,7 +63,8 @@ def main(settings: EvaluateSettings) -> None:
         batch_size=settings.batch_size,
     )
     output = pathlib.Path(settings.output or workdir / results_table.RESULTS_FILE)
-    atomic.write_json(output, result)
+    with folder_lock.holding(output.parent, output.name):
+        atomic.write_sealed_json(output, result)
     if result["data"]["also_trained_on"]:
         print(f"warning: not a test on unseen people: training also used {result['data']['also_trained_on']}")
     print(evaluation.as_text(result))

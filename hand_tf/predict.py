@@ -23,7 +23,9 @@ OUT/predictions.json  pose_mm [21, 3], relative to the wrist, in the camera's fr
                       the virtual camera's ("pose_frame"). Poses are right up to scale, since one camera cannot tell a
                       small near hand from a large far one. joints_2d [21, 2] px: where the model sees the joints in the
                       picture; for models of version 0.2.0, the pose laid over the box by weak perspective. A joint
-                      that no label of the model had is null in both
+                      that no label of the model had is null in both. In a video, "frame" counts the frames in their
+                      order and "time_s" is when one is shown. "complete" is false if the command was stopped; until
+                      its end the entries are in OUT/predictions.partial.jsonl
 OUT/overlays/         the pictures with skeletons, under their own names; for a video a folder of frames
 
 An intrinsics file is {"K": 3x3 px, "distCoef": 5 numbers (optional), "resolution": [width, height]}, or a Panoptic
@@ -35,8 +37,10 @@ import pathlib
 import sys
 
 from hand_tf.core import command_line, skeleton
+from hand_tf.core.images import MAX_PIXELS
 from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.serving import boxes, estimator, intrinsics, model_files, predictions
+from hand_tf.serving.left_out import LeftOut
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,12 @@ class PredictSettings:
     )
 
     frame_stride: int = setting("Use every n-th frame of a video.", 1, low=1, section="Reading")
+    max_pixels: int = setting(
+        "Leave out pictures of more pixels. Each pixel needs three bytes of memory.",
+        MAX_PIXELS,
+        low=1,
+        section="Reading",
+    )
     batch_size: int = setting("Crops per step.", 16, low=1, section="Reading")
 
     def __post_init__(self):
@@ -86,25 +96,14 @@ class PredictSettings:
 
 def main(settings: PredictSettings) -> None:
     """Predicts the poses and writes them."""
-    output, problems = pathlib.Path(settings.output), []
+    output, left_out = pathlib.Path(settings.output), LeftOut()
     if (output / predictions.PREDICTIONS).exists() and not settings.overwrite:
         raise ValueError(f"--output={output}: holds predictions already; choose another folder or pass --overwrite")
     # All that can be wrong is looked at before TensorFlow, which takes seconds to load.
     description = model_files.read_description(settings.model)
     camera = intrinsics.read_camera(settings.intrinsics, settings.camera) if settings.intrinsics else None
-    hands = _hands(settings, problems)
+    hands = _hands(settings, left_out)
     margin = settings.box_margin or description["box_margin"]
-
-    entries = predictions.predict_files(
-        estimator.load_exported(settings.model),
-        hands,
-        problems,
-        camera=camera,
-        margin=margin,
-        frame_stride=settings.frame_stride,
-        batch_size=settings.batch_size,
-        overlays=output / predictions.OVERLAYS if settings.overlays else None,
-    )
     head = {
         "model": settings.model,
         "units": "mm, relative to the wrist",
@@ -113,14 +112,46 @@ def main(settings: PredictSettings) -> None:
         "boxes": "given" if settings.box or settings.boxes else predictions.CENTRE_SQUARE,
         "box_margin": margin,
     }
-    predictions.write_predictions(output, head, entries)
-    _report(settings, head, entries, problems)
+    pictures = predictions.predict_files(
+        estimator.load_exported(settings.model),
+        hands,
+        left_out,
+        camera=camera,
+        margin=margin,
+        frame_stride=settings.frame_stride,
+        batch_size=settings.batch_size,
+        max_pixels=settings.max_pixels,
+        overlays=output / predictions.OVERLAYS if settings.overlays else None,
+    )
+    found = Found()
+    with predictions.writing(output, head) as write:
+        for entries in pictures:
+            write(entries)
+            found.add(entries)
+        if not found.hands:
+            raise ValueError(f"nothing could be predicted; {left_out.problems[0]}")
+    _report(settings, head, found, left_out)
 
 
-def _hands(settings, problems):
+@dataclasses.dataclass
+class Found:
+    """How many hands in how many pictures of which files have a pose."""
+
+    hands: int = 0
+    pictures: int = 0
+    files: set[str] = dataclasses.field(default_factory=set)
+
+    def add(self, entries: list[dict]) -> None:
+        """Counts the entries of one picture."""
+        self.hands += len(entries)
+        self.pictures += 1
+        self.files.add(entries[0]["file"])
+
+
+def _hands(settings, left_out):
     """The hands to look at, by file."""
     if settings.boxes:
-        return predictions.hands_of_table(settings.boxes, settings.inputs, settings.hand, problems)
+        return predictions.hands_of_table(settings.boxes, settings.inputs, settings.hand, left_out)
     return predictions.same_hand_everywhere(settings.inputs, boxes.HandBox(settings.box, settings.hand))
 
 
@@ -129,12 +160,15 @@ def _counted(count, word):
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def _report(settings, head, entries, problems):
-    for problem in problems:
+def _report(settings, head, found, left_out):
+    for problem in left_out.problems:
         print(f"warning: {problem}", file=sys.stderr)
-    pictures = {(entry["file"], entry["frame"]) for entry in entries}
-    hands, seen = _counted(len(entries), "hand"), _counted(len(pictures), "picture")
-    warnings = _counted(len(problems), "warning")
+    hands = _counted(found.hands, "hand")
+    if left_out.hands:
+        hands = f"{found.hands} of {_counted(found.hands + left_out.hands, 'hand')}"
+    seen, warnings = _counted(found.pictures, "picture"), _counted(len(left_out.problems), "warning")
+    if found.pictures > len(found.files):
+        seen += f" of {_counted(len(found.files), 'file')}"
     print(f"{settings.output}/{predictions.PREDICTIONS}: {hands} in {seen}, {warnings}")
     print(f"poses: mm relative to the wrist, right up to scale, in the {head['pose_frame']}'s frame")
     print(f"boxes: {head['boxes']}")

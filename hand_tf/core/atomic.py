@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import IO, Any
 
+SEAL = "content_sha256"  # the field of a sealed JSON file
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
@@ -45,8 +47,26 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes `content` to `path` as JSON, one field per line. Raises ValueError for numbers that are not finite."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False))
+    """Writes `content` to `path` as JSON, one field per line. Raises ValueError for numbers that are not finite.
+
+    It is synced to the disk first: these files say that others are whole.
+    """
+    text = json.dumps(content, indent=1, allow_nan=False)
+    with replacing(path) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_sealed_json(path: str | os.PathLike, content: dict) -> None:
+    """As `write_json`, with the field `content_sha256`, by which `reading.read_json_object` finds changes."""
+    write_json(path, content | {SEAL: content_sha256(content)})
+
+
+def content_sha256(content: dict) -> str:
+    """SHA-256 of an object of JSON, whatever the order of its fields and the blanks between them."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -22,12 +22,13 @@ import sys
 import textwrap
 import types
 import typing
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
 
-from hand_tf.core import stderr_filter
+from hand_tf.core import remarks, signals, stderr_filter
 from hand_tf.core.flagfiles import expand_flagfiles
 from hand_tf.core.setting_fields import SettingError, as_text
 
@@ -181,7 +182,8 @@ def settings_class_of(main: Callable) -> type:
 def run(main: Callable, arguments: Sequence[str], as_program: bool = False) -> int:
     """Runs a command in this process and returns its exit status.
 
-    Wrong flags give one line and status 2, wrong input (ValueError, OSError) one line and status 1.
+    Wrong flags give one line and status 2, wrong input (ValueError, OSError) one line and status 1, Ctrl-C one line and
+    status 130, SIGTERM as a program one line and status 143.
     `as_program` leaves out TensorFlow's start-up messages, unless --verbose is given, for the rest of the process.
     """
     if {"--help", "-h", "--helpfull", "--helpshort"} & set(arguments):
@@ -193,7 +195,12 @@ def run(main: Callable, arguments: Sequence[str], as_program: bool = False) -> i
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         elif as_program:
             stderr_filter.start()
-        main(settings)
+        if as_program:
+            signals.stop_at_sigterm()
+        with warnings.catch_warnings():
+            warnings.simplefilter("once", remarks.Remark)
+            _show_remarks()
+            main(settings)
     except SettingError as error:
         print(f"error: {error} (--help lists the flags)", file=sys.stderr)
         return 2
@@ -207,10 +214,23 @@ def run(main: Callable, arguments: Sequence[str], as_program: bool = False) -> i
             raise
         print(f"error: KERAS_BACKEND={error.name}: {error.name} is not installed", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped; what had finished is kept", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:  # Ctrl-C, or signals.Terminated
+        print(str(stop) or "stopped; what had finished is kept", file=sys.stderr)
+        return stop.status if isinstance(stop, signals.Terminated) else 130
     return 0
+
+
+def _show_remarks():
+    """Prints remarks as notes, until `warnings.catch_warnings` ends; other warnings as they are."""
+    other = warnings.showwarning
+
+    def show(message, category, *rest, **options):
+        if issubclass(category, remarks.Remark):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            other(message, category, *rest, **options)
+
+    warnings.showwarning = show
 
 
 def execute(main: Callable, arguments: Sequence[str] | None = None) -> typing.NoReturn:

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from hand_tf.core import atomic, remarks
+
 SEPARATORS = (",", ";", "\t")
 
 
@@ -43,15 +45,31 @@ def read_json(path: str | os.PathLike) -> Any:
         raise ValueError(f"{path}: not valid JSON (nested too deeply)") from error
 
 
-def read_json_object(path: str | os.PathLike, fields: Iterable[str] = ()) -> dict:
-    """The JSON object in a file. Raises ValueError if it is something else or one of `fields` is missing."""
+def read_json_object(path: str | os.PathLike, fields: Iterable[str] = (), sealed: bool = False) -> dict:
+    """The JSON object in a file, without its seal (`atomic.write_sealed_json`), which is checked if it has one.
+
+    Raises ValueError if it is something else, one of `fields` is missing, or it was changed after it was written. With
+    `sealed`, a file without a seal, such as version 0.2.0 wrote, is remarked on.
+    """
     content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a JSON object expected")
+    seal = content.pop(atomic.SEAL, None)
+    if seal is not None and seal != _sha256_of(content):
+        raise ValueError(f"{path}: changed or damaged since it was written (it does not have its {atomic.SEAL})")
     missing = [name for name in fields if name not in content]
     if missing:
         raise ValueError(f"{path}: field {missing[0]}: missing")
+    if seal is None and sealed:
+        remarks.remark(f"{path}: older than the hash that would tell whether it was changed; not checked")
     return content
+
+
+def _sha256_of(content):
+    try:
+        return atomic.content_sha256(content)
+    except ValueError:  # NaN, which is never written
+        return None
 
 
 def read_table(path: str | os.PathLike, columns: Iterable[str]) -> list[tuple[int, dict[str, str | None]]]:

@@ -108,7 +108,7 @@ def write_manifest(folder: str | os.PathLike, manifest: Manifest, index: Iterabl
     content = dataclasses.asdict(
         manifest, dict_factory=lambda pairs: {words.get(name, name): value for name, value in pairs}
     )
-    atomic.write_json(folder / MANIFEST, content)
+    atomic.write_sealed_json(folder / MANIFEST, content)
 
 
 def load_manifest(folder: str | os.PathLike) -> Manifest:
@@ -133,7 +133,7 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
 def _read_manifest(path):
     wrong = f"{path}: not a manifest of this project"
     try:
-        content = reading.read_json_object(path, ["schema_version"])
+        content = reading.read_json_object(path, ["schema_version"], sealed=True)
     except ValueError as error:
         raise ValueError(f"{wrong} ({str(error).removeprefix(f'{path}: ')})") from error
     found = content["schema_version"]

@@ -77,4 +77,17 @@ def finish(workdir: str | pathlib.Path, parts: dict[str, Any], summary: dict) ->
         part.trainable = True
         with atomic.renaming(workdir / f"{name}.keras") as partial:
             part.save(partial)
-    atomic.write_json(summary_path(workdir), summary)
+    files = {f"{name}.keras": atomic.sha256(workdir / f"{name}.keras") for name in parts}
+    atomic.write_sealed_json(summary_path(workdir), summary | {"files": files})
+
+
+def check_file(path: str | pathlib.Path) -> None:
+    """Raises ValueError if a file of a finished run, such as encoder.keras, is not the one that the run left.
+
+    The files of version 0.2.0, whose run.json does not have their hashes, are not checked.
+    """
+    path = pathlib.Path(path)
+    summary = summary_path(path.parent)
+    expected = reading.read_json_object(summary).get("files", {}).get(path.name) if summary.is_file() else None
+    if expected and atomic.sha256(path) != expected:
+        raise ValueError(f"{path}: damaged, or not the file that this run left (its SHA-256 is not that in run.json)")

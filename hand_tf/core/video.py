@@ -1,9 +1,13 @@
 """Reads videos frame by frame with FFmpeg; records and predictions use the same reader.
 
-    video.frames_per_second(path)                            as the container states it
-    for number, frame in enumerate(video.read_frames(path)): every frame in order, up to the first damaged one
-        frame.part((left, top, right, bottom))               BGR uint8, only this part is converted
+    video.read_clock(path)                                     frames per second, and when the first frame is shown
+    for position, frame in enumerate(video.read_frames(path)): every frame in order, up to the first damaged one
+        frame.time                                             s, when the frame is shown
+        frame.part((left, top, right, bottom))                 BGR uint8, only this part is converted
         frame.whole()
+
+The position of a frame in a video is not its number in the recording: a camera may leave frames out, or start late. Its
+presentation time tells.
 
 Videos are decoded from the start and never sought: a seek in H.264 can be a frame off, and then every label belongs to
 another picture. For the same reason reading stops at the first frame that cannot be decoded.
@@ -16,6 +20,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import av
 import cv2
@@ -25,13 +30,31 @@ from av.video.reformatter import VideoReformatter
 from hand_tf.core.images import Window
 
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
+_UNTIMED = ("avi",)  # formats without presentation times: what FFmpeg gives for them is the order of the packets
+
+
+class Clock(NamedTuple):
+    """When the frames of a video are shown, as the file says.
+
+    `frames_per_second` is the rate of frames that follow each other, `mean_rate` their number over the whole time:
+    lower if frames were left out. `start` is when the first frame is shown and `seconds` how long the video lasts, s.
+    """
+
+    frames_per_second: float
+    mean_rate: float
+    start: float
+    seconds: float
 
 
 class Frame:
-    """One frame of a video, `size` its width and height in px once it is upright."""
+    """One frame of a video, `size` its width and height in px once it is upright.
 
-    def __init__(self, frame: av.VideoFrame, reformatter: VideoReformatter):
+    `time` is when it is shown, in s, and None where the video does not tell.
+    """
+
+    def __init__(self, frame: av.VideoFrame, reformatter: VideoReformatter, timed: bool = True):
         self._frame, self._reformatter = frame, reformatter
+        self.time = frame.time if timed else None
         # FFmpeg states by how many degrees a player has to turn the frame, counter-clockwise.
         self._quarter_turns = round(frame.rotation / 90)
         self.size = (frame.height, frame.width) if self._quarter_turns % 2 else (frame.width, frame.height)
@@ -96,13 +119,16 @@ def _opened(path):
         yield container, stream
 
 
-def frames_per_second(path: str | os.PathLike) -> float:
-    """Frames per second of a video. Raises ValueError if it is not a video that can be read, OSError without it."""
-    with _opened(path) as (_, stream):
-        rate = _rate(stream)
+def read_clock(path: str | os.PathLike) -> Clock:
+    """When the frames of a video are shown. Raises ValueError if it is not a video that can be read, OSError without
+    it.
+    """
+    with _opened(path) as (container, stream):
+        rate, start = _rate(stream), float((stream.start_time or 0) * stream.time_base)
+        seconds, mean_rate = _seconds(container, stream), float(stream.average_rate or rate)
     if not 0 < rate < 1000:
         raise ValueError(f"{path}: not a video that FFmpeg can read: it states no frames per second")
-    return rate
+    return Clock(rate, mean_rate, start, seconds)
 
 
 def _rate(stream):
@@ -110,16 +136,20 @@ def _rate(stream):
     return float(stream.guessed_rate or stream.average_rate or 0)
 
 
+def _seconds(container, stream):
+    """How long the video lasts, 0 if the file does not tell."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
+
+
 def num_frames(path: str | os.PathLike) -> int:
-    """The number of frames that the container promises, 0 if it does not tell; errors as in `frames_per_second`.
+    """The number of frames that the container promises, 0 if it does not tell; errors as in `read_clock`.
 
     Containers that state no number, such as Matroska, give it by their duration, to the nearest frame.
     """
     with _opened(path) as (container, stream):
-        seconds = (container.duration or 0) / av.time_base
-        if stream.duration:
-            seconds = float(stream.duration * stream.time_base)
-        return stream.frames or round(seconds * _rate(stream))
+        return stream.frames or round(_seconds(container, stream) * _rate(stream))
 
 
 def read_frames(path: str | os.PathLike, threads: int = 1) -> Iterator[Frame]:
@@ -129,13 +159,14 @@ def read_frames(path: str | os.PathLike, threads: int = 1) -> Iterator[Frame]:
     """
     reformatter = VideoReformatter()
     with _opened(path) as (container, stream):
+        timed = container.format.name not in _UNTIMED
         stream.thread_type = "AUTO" if threads > 1 else "NONE"
         stream.codec_context.thread_count = threads
         try:
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     return
-                yield Frame(frame, reformatter)
+                yield Frame(frame, reformatter, timed)
         except av.FFmpegError as error:
             # A disk or memory that fails is not the end of the video.
             if isinstance(error, OSError):

@@ -14,6 +14,8 @@ import typing
 import zipfile
 import zlib
 
+from hand_tf.core import run_folder
+
 if typing.TYPE_CHECKING:
     import keras
 
@@ -53,6 +55,7 @@ def load_part(folder: str | os.PathLike, name: str, crop_size: int | None = None
     import keras
 
     path = find_part(folder, name)
+    run_folder.check_file(path)
     try:
         part = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:

@@ -248,4 +248,6 @@ def as_text(result: dict) -> str:
             )
         if numbers.get("joints_2d_px") is not None:
             lines.append(f"  joints in the crop of {test['crop_size']} px: {numbers['joints_2d_px']:.2f} px off")
+    trained, measured = run.get("hand_tf") or "an earlier version", result["versions"]["hand_tf"]
+    lines.append(f"trained with hand_tf {trained}, measured with {measured}; the flags of the run: flags.txt, run.json")
     return "\n".join(lines)

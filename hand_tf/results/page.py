@@ -4,14 +4,16 @@ In Table 1 a row is a scenario and a column is a configuration: what was trained
 their seeds share a cell, as mean ± standard deviation (number of runs).
 """
 
+import itertools
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jinja2
 
-from hand_tf.core import atomic
+from hand_tf.core import atomic, folder_lock
 from hand_tf.data import scenarios
 from hand_tf.results import charts, configurations, notes, overlays
 from hand_tf.results.charts import ReportPicture
@@ -214,8 +216,8 @@ def _pictures(table: ResultsTable, trainings: Sequence[Training]) -> dict[str, l
         "curve": [charts.error_over_labels_chart(table)] if len(table.rows) > 1 else [],
         "closer": [charts.joint_error_chart(table, row), charts.pck_chart(table, row)],
         "novel_views": [
-            ReportPicture(f"{t.run['name']}_novel_views.png", t.novel_views.read_bytes(), name)
-            for name, t in unlabelled.items()
+            ReportPicture(f"{file}_novel_views.png", t.novel_views.read_bytes(), name)
+            for file, (name, t) in zip(_file_names(unlabelled.values()), unlabelled.items(), strict=True)
             if t.novel_views
         ],
         "poses": [],
@@ -231,12 +233,27 @@ def _pictures(table: ResultsTable, trainings: Sequence[Training]) -> dict[str, l
     return pictures
 
 
+def _file_names(trainings):
+    """A name for each run, by its folder below the others: two runs of one name, `a/pre` and `b/pre`, have two."""
+    names = []
+    for training in trainings:
+        plain = re.sub(r"\W+", "_", training.folder).strip("_") or training.run["name"]
+        candidates = itertools.chain([plain], (f"{plain}_{number}" for number in itertools.count(2)))
+        names.append(next(name for name in candidates if name not in names))
+    return names
+
+
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
 def write(output: pathlib.Path, content: dict) -> None:
     """Writes the page as HTML and as Markdown, and the pictures that the Markdown shows."""
-    (output / "pictures").mkdir(parents=True, exist_ok=True)
+    with folder_lock.holding(output):
+        _write(output, content)
+
+
+def _write(output, content):
+    (output / "pictures").mkdir(exist_ok=True)
     for picture in (picture for section in content["pictures"].values() for picture in section):
         with atomic.replacing(output / "pictures" / picture.file, "wb") as file:
             file.write(picture.content)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from hand_tf.core import geometry, reading, skeleton
+from hand_tf.serving.left_out import LeftOut
 
 Box = tuple[float, float, float, float]  # x, y, width, height px
 FIELDS = ("x", "y", "width", "height")
@@ -38,24 +39,34 @@ def parse_box(values: Iterable[str | float], where: str) -> Box:
     return box
 
 
-def read_boxes(path: str | os.PathLike, side: str) -> dict[pathlib.Path, list[HandBox]]:
+def read_boxes(path: str | os.PathLike, side: str, left_out: LeftOut) -> dict[pathlib.Path, list[HandBox]]:
     """The hands of each file in a table with the columns file, x, y, width, height, and optionally hand.
 
-    Files are relative to the table. Without the column hand, or where it is empty, the hand is a `side` hand.
-    Raises OSError without the table, ValueError for a wrong or empty one.
+    Files are relative to the table. Without the column hand, or where it is empty, the hand is a `side` hand. Rows that
+    are wrong are counted in `left_out`.
+    Raises OSError without the table, ValueError for one of other columns or without any right row.
     """
     path, hands = pathlib.Path(path), {}
     for line, row in reading.read_table(path, ("file", *FIELDS)):
-        where = f"{path}: line {line}"
-        if None in row or None in row.values():  # csv.DictReader: too many cells, too few cells
-            raise ValueError(f"{where}: {len(row.keys() - {None})} cells expected")
-        hand = HandBox(parse_box([row[name] for name in FIELDS], where), row.get("hand") or side)
-        if hand.side not in skeleton.SIDES:
-            raise ValueError(f"{where}: field hand: {hand.side!r}, expected right or left")
-        hands.setdefault(pathlib.Path(os.path.normpath(path.parent / row["file"])), []).append(hand)
+        try:
+            hand = _hand_of(row, side, f"{path}: line {line}")
+        except ValueError as error:
+            left_out.add(f"{error}; left out")
+        else:
+            hands.setdefault(pathlib.Path(os.path.normpath(path.parent / row["file"])), []).append(hand)
     if not hands:
-        raise ValueError(f"{path}: no boxes; nothing to do")
+        raise ValueError(left_out.problems[0] if left_out.hands else f"{path}: no boxes; nothing to do")
     return hands
+
+
+def _hand_of(row, side, where):
+    """The hand of a row. Raises ValueError, which starts with `where`, for a wrong one."""
+    if None in row or None in row.values():  # too many cells, too few cells
+        raise ValueError(f"{where}: {len(row.keys() - {None})} cells expected")
+    hand = HandBox(parse_box([row[name] for name in FIELDS], where), row.get("hand") or side)
+    if hand.side not in skeleton.SIDES:
+        raise ValueError(f"{where}: field hand: {hand.side!r}, expected right or left")
+    return hand
 
 
 def centre_square(width: int, height: int, margin: float) -> Box:

@@ -206,6 +206,7 @@ def load_exported(path: str | os.PathLike) -> PoseEstimator:
     Raises ValueError, too, if the model is damaged or not what hand_tf.json says it is.
     """
     description, file = model_files.read_description(path), model_files.find_model(path)
+    model_files.check_files(file.parent, description)
     kind = "LiteRT model" if file.suffix == ".tflite" else "SavedModel"
     try:
         if file.suffix == ".tflite":

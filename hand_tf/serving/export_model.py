@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hand_tf.core import atomic
+from hand_tf.core import atomic, folder_lock
 from hand_tf.nets import models, parts
 from hand_tf.serving import litert, litert_converter, model_files, saved_model
 from hand_tf.serving.calibration import CalibrationCrops
@@ -76,23 +76,25 @@ def export_model(
             content, found, measured = _litert_model(model, crops if format == "litert_int8" else None)
             (folder / model_files.LITERT).write_bytes(content)
             description = description | measured
-        atomic.write_json(folder / model_files.DESCRIPTION, description)
+        description = description | {"files": model_files.hashes(folder)}
+        atomic.write_sealed_json(folder / model_files.DESCRIPTION, description)
     return found
 
 
 @contextlib.contextmanager
 def _replacing_folder(output: str | os.PathLike) -> Iterator[pathlib.Path]:
     """A path to write a folder to, which becomes `output` when the block ends well; otherwise nothing is left of it."""
-    output = pathlib.Path(output)
+    output = pathlib.Path(os.path.abspath(output))
     partial = output.with_name(f"{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        yield partial
-        if output.exists():
-            shutil.rmtree(output)
-        os.replace(partial, output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with folder_lock.holding(output.parent, output.name):
+        shutil.rmtree(partial, ignore_errors=True)  # what a killed export has left
+        try:
+            yield partial
+            if output.exists():
+                shutil.rmtree(output)
+            os.replace(partial, output)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _litert_model(model, crops):

@@ -11,7 +11,7 @@ import os
 import pathlib
 
 import hand_tf
-from hand_tf.core import reading, skeleton
+from hand_tf.core import atomic, reading, skeleton
 
 DESCRIPTION = "hand_tf.json"
 SAVED_MODEL = "saved_model.pb"
@@ -69,7 +69,26 @@ def find_model(path: str | os.PathLike) -> pathlib.Path:
 
 def read_description(path: str | os.PathLike) -> dict:
     """The content of hand_tf.json of an exported model; `path` and errors as in `find_model`."""
-    return reading.read_json_object(find_model(path).with_name(DESCRIPTION), ("image_size", "box_margin", "scale"))
+    fields = ("image_size", "box_margin", "scale")
+    return reading.read_json_object(find_model(path).with_name(DESCRIPTION), fields, sealed=True)
+
+
+def hashes(folder: str | os.PathLike) -> dict[str, str]:
+    """{file: SHA-256} of all files below `folder` but its hand_tf.json."""
+    paths = sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file() and path.name != DESCRIPTION)
+    return {path.relative_to(folder).as_posix(): atomic.sha256(path) for path in paths}
+
+
+def check_files(folder: pathlib.Path, description: dict) -> None:
+    """Raises ValueError if a file of the model in `folder` is missing, or is not the one that was exported.
+
+    Models of version 0.2.0, whose hand_tf.json does not have the hashes, are not checked.
+    """
+    for name, expected in description.get("files", {}).items():
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name}: missing; {DESCRIPTION} names it")
+        if atomic.sha256(folder / name) != expected:
+            raise ValueError(f"{folder / name}: damaged, or not the file that was exported (another SHA-256)")
 
 
 def check_output(output: str | os.PathLike, overwrite: bool) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from hand_tf.core.images import read_image
+from hand_tf.core import images
 from hand_tf.core.processors import usable_cores
 from hand_tf.serving.boxes import HandBox
+from hand_tf.serving.left_out import LeftOut
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -21,12 +22,17 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class InputPicture:
-    """An image [height, width, 3] RGB uint8 of `file`; `frame` is its number in a video, None for an image file."""
+    """An image [height, width, 3] RGB uint8 of `file`.
+
+    Of a video, `frame` is its position and `time_s` when it is shown, in s, None where the video does not tell; both
+    are None for an image file.
+    """
 
     file: pathlib.Path
     frame: int | None
     image: np.ndarray
     hands: list[HandBox]
+    time_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -54,26 +60,32 @@ def list_files(inputs: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
 
 
 def read_pictures(
-    hands: dict[pathlib.Path, list[HandBox]], problems: list[str], frame_stride: int = 1
+    hands: dict[pathlib.Path, list[HandBox]],
+    left_out: LeftOut,
+    frame_stride: int = 1,
+    max_pixels: int = images.MAX_PIXELS,
 ) -> Iterator[InputPicture]:
     """Yields each image and every `frame_stride`-th frame of each video.
 
     Args:
         hands: the hands to look at in each file; in a video, in all frames.
-        problems: receives one line for each file that cannot be read, or not to its end.
+        left_out: receives files that cannot be read, or not to their end, or have more than `max_pixels` pixels.
     """
     for path, boxes in hands.items():
         if path.suffix.lower() in VIDEOS:
-            yield from _read_video(path, boxes, frame_stride, problems)
+            yield from _read_video(path, boxes, frame_stride, left_out, max_pixels)
             continue
-        image = read_image(path)
+        try:
+            image, problem = images.read_image(path, max_pixels), f"{path}: not an image that can be read, or cut short"
+        except (OSError, images.TooLarge) as error:
+            image, problem = None, f"{error}"
         if image is None:
-            problems.append(f"{path}: not an image that can be read, or cut short; left out")
+            left_out.add(f"{problem}; left out", len(boxes))
         else:
             yield InputPicture(path, None, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), boxes)
 
 
-def _read_video(path, hands, stride, problems):
+def _read_video(path, hands, stride, left_out, max_pixels):
     """Every `stride`-th frame, up to the first that is damaged."""
     from hand_tf.core import video  # loading PyAV would double the time that --help takes
 
@@ -81,11 +93,13 @@ def _read_video(path, hands, stride, problems):
     try:
         promised = video.num_frames(path)
         for frame in video.read_frames(path, threads=usable_cores()):
+            images.check_pixels(frame.size[0] * frame.size[1], max_pixels, path)
             if count % stride == 0:
-                yield InputPicture(path, count, cv2.cvtColor(frame.whole(), cv2.COLOR_BGR2RGB), hands)
+                yield InputPicture(path, count, cv2.cvtColor(frame.whole(), cv2.COLOR_BGR2RGB), hands, frame.time)
             count += 1
-    except ValueError as error:
-        problems.append(f"{error}; left out")
+    except (OSError, ValueError) as error:
+        left_out.add(f"{error}; left out", len(hands))
         return
     if count < promised:
-        problems.append(f"{path}: only the first {count} of {promised} frames can be read")
+        missing = (promised - 1) // stride - (count - 1) // stride
+        left_out.add(f"{path}: only the first {count} of {promised} frames can be read", missing * len(hands))

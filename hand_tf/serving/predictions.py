@@ -1,24 +1,28 @@
 """Predicts poses for files: which hands to look at in each of them, and what is written about them.
 
-OUT/predictions.json    one entry per hand, see `hand-tf predict --help`
-OUT/overlays/           the pictures with boxes and skeletons
+OUT/predictions.json            one entry per hand, see `hand-tf predict --help`
+OUT/predictions.partial.jsonl   the entries as they come, until predictions.json is written; what a killed run leaves
+OUT/overlays/                   the pictures with boxes and skeletons
 """
 
+import contextlib
+import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
 
-from hand_tf.core import atomic, drawing, geometry, skeleton
+from hand_tf.core import atomic, drawing, folder_lock, geometry, skeleton
 from hand_tf.serving import boxes, pictures
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.estimator import HandPose, PoseEstimator
+from hand_tf.serving.left_out import LeftOut
 from hand_tf.serving.pictures import InputPicture
 
-PREDICTIONS, OVERLAYS = "predictions.json", "overlays"
+PREDICTIONS, PARTIAL, OVERLAYS = "predictions.json", "predictions.partial.jsonl", "overlays"
 CENTRE_SQUARE = "none given, the hand is taken to fill the centre square"
 
 
@@ -28,60 +32,92 @@ def same_hand_everywhere(inputs: Sequence[str], hand: HandBox) -> dict[pathlib.P
 
 
 def hands_of_table(
-    table: str | os.PathLike, inputs: Sequence[str], side: str, problems: list[str]
+    table: str | os.PathLike, inputs: Sequence[str], side: str, left_out: LeftOut
 ) -> dict[pathlib.Path, list[HandBox]]:
     """The files of `inputs` that have a row in a table of boxes, each with its hands; without inputs all its files.
 
+    A file is looked up under the name that the user gave it; if no row has that name, as what it links to.
+
     Args:
         table, side: see `boxes.read_boxes`.
-        problems: receives one line for each input without a row.
+        left_out: receives rows that cannot be used, and inputs without a row.
 
     Raises OSError or ValueError for a table or inputs that cannot be used, and if no input has a row.
     """
-    hands = boxes.read_boxes(table, side)
-    files = pictures.list_files(inputs or hands)
-    hands = {path.resolve(): each for path, each in hands.items()}
-    found = {path: hands[path.resolve()] for path in files if path.resolve() in hands}
+    hands = boxes.read_boxes(table, side, left_out)
+    files = pictures.list_files(inputs) if inputs else list(_usable_files(hands, left_out))
+    named = {os.path.abspath(path): each for path, each in hands.items()}
+    resolved = {path.resolve(): each for path, each in hands.items()}
+    found = {path: named.get(os.path.abspath(path)) or resolved.get(path.resolve()) for path in files}
+    for path in (path for path in files if not found[path]):
+        left_out.add(f"{path}: no row in {table}; left out", hands=0)
+    found = {path: each for path, each in found.items() if each}
     if not found:
-        raise ValueError(f"--boxes={table}: no row is about any of the {len(files)} inputs; nothing to do")
-    problems += [f"{path}: no row in {table}; left out" for path in files if path not in found]
+        because = left_out.problems[0] if left_out.hands else f"no row is about any of the {len(files)} inputs"
+        raise ValueError(f"--boxes={table}: {because}; nothing to do")
     return found
+
+
+def _usable_files(hands, left_out):
+    """Those files of a table that are there and are pictures or videos."""
+    for path, each in hands.items():
+        try:
+            yield from pictures.list_files([path])
+        except (OSError, ValueError) as error:
+            left_out.add(f"{error}; left out", len(each))
 
 
 def predict_files(
     estimator: PoseEstimator,
     hands: dict[pathlib.Path, list[HandBox]],
-    problems: list[str],
+    left_out: LeftOut,
     *,
     camera: geometry.Camera | None,
     margin: float,
     frame_stride: int,
     batch_size: int,
+    max_pixels: int,
     overlays: pathlib.Path | None,
-) -> list[dict]:
-    """Poses of the hands in all files, as entries of predictions.json.
+) -> Iterator[list[dict]]:
+    """Yields the poses of the hands in each picture, as entries of predictions.json.
 
     Args:
         hands: by file, from `same_hand_everywhere` or `hands_of_table`.
-        problems: receives one line for each file that cannot be read, or not to its end.
+        left_out: receives files that cannot be read, or not to their end, and boxes that cannot be cut out.
         camera: that took all pictures, or None.
         margin: side of a crop over the longer side of the hand's box.
         frame_stride: use every n-th frame of a video.
         batch_size: crops per step.
+        max_pixels: larger pictures are left out.
         overlays: folder for pictures with skeletons; None draws none.
-
-    Raises ValueError if no file can be read, and for boxes and pictures as `PoseEstimator.predict_pictures` does.
     """
-    entries, base = [], os.path.commonpath([path.resolve().parent for path in hands])
-    for batch in _batches(pictures.read_pictures(hands, problems, frame_stride), batch_size):
+    base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in hands])
+    every = pictures.read_pictures(hands, left_out, frame_stride, max_pixels)
+    usable = (picture for picture in (_usable(each, camera, left_out) for each in every) if picture.hands)
+    for batch in _batches(usable, batch_size):
         for picture, found in zip(batch, estimator.predict_pictures(batch, camera, margin), strict=True):
-            new = [_entry(picture, hand) for hand in found]
+            entries = [_entry(picture, hand) for hand in found]
             if overlays:
-                save_overlay(overlays / picture.file.resolve().relative_to(base), picture, new)
-            entries += new
-    if not entries:
-        raise ValueError(f"nothing could be predicted; {problems[0]}")
-    return entries
+                save_overlay(overlays / os.path.relpath(picture.file, base), picture, entries)
+            yield entries
+
+
+def _usable(picture, camera, left_out):
+    """The picture with those of its hands that can be cut out of it."""
+    height, width = picture.image.shape[:2]
+    if camera and (width, height) != (camera.width, camera.height):
+        problem = f"{picture.file}: {width}x{height} px, the intrinsics are for {camera.width}x{camera.height}"
+        left_out.add(f"{problem}; left out", len(picture.hands))
+        return dataclasses.replace(picture, hands=[])
+    hands = []
+    for hand in picture.hands:
+        try:
+            if hand.box is not None:
+                boxes.check_box(hand.box, width, height, camera, str(picture.file))
+            hands.append(hand)
+        except ValueError as error:
+            left_out.add(f"{error}; left out")
+    return dataclasses.replace(picture, hands=hands)
 
 
 def _batches(all_pictures: Iterable[InputPicture], batch_size: int) -> Iterator[list[InputPicture]]:
@@ -101,6 +137,7 @@ def _entry(picture: InputPicture, hand: HandPose) -> dict:
     return {
         "file": str(picture.file),
         "frame": picture.frame,
+        "time_s": picture.time_s,
         "hand": hand.side,
         "box": hand.box,
         "pose_mm": _rows(hand.pose_mm, 3),
@@ -132,8 +169,36 @@ def save_overlay(path: pathlib.Path, picture: InputPicture, entries: Sequence[di
         drawing.save(partial, image)
 
 
-def write_predictions(output: pathlib.Path, head: dict, entries: Sequence[dict]) -> None:
-    """Writes predictions.json to the folder `output`: what holds for all predictions, then the entries."""
-    output.mkdir(parents=True, exist_ok=True)
-    content = head | {"joint_names": skeleton.JOINT_NAMES, "predictions": entries}
-    atomic.write_text(output / PREDICTIONS, json.dumps(content, allow_nan=False))
+@contextlib.contextmanager
+def writing(output: pathlib.Path, head: dict) -> Iterator[Callable[[Sequence[dict]], None]]:
+    """A function that writes entries as they come; predictions.json appears when the block ends.
+
+    It holds what is true of all predictions, `head`, `"complete"`, and the entries. If the block ends with an error or
+    is interrupted, it is written with what has come until then, and `complete` is false.
+    """
+    partial, complete, count = output / PARTIAL, False, 0
+    with folder_lock.holding(output), open(partial, "w", encoding="utf-8") as file:
+
+        def write(entries):
+            nonlocal count
+            file.write("".join(f"{json.dumps(entry, allow_nan=False)}\n" for entry in entries))
+            file.flush()  # what is written stays, whatever happens to this process
+            count += len(entries)
+
+        try:
+            yield write
+            complete = True
+        finally:
+            if count:
+                _put_together(output, head | {"complete": complete})
+            partial.unlink()
+
+
+def _put_together(output, head):
+    """Writes predictions.json from the lines of the partial file, of which memory need not hold more than one."""
+    head = json.dumps(head | {"joint_names": skeleton.JOINT_NAMES}, allow_nan=False)
+    with atomic.replacing(output / PREDICTIONS) as file, open(output / PARTIAL, encoding="utf-8") as lines:
+        file.write(f'{head[:-1]}, "predictions": [\n')
+        for number, line in enumerate(lines):
+            file.write((",\n" if number else "") + line.rstrip("\n"))
+        file.write("\n]}\n")

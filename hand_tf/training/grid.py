@@ -10,8 +10,8 @@ path. The scenario `*` stands for those of --scenario. The regime of a flagfile 
     frozen encoder (pose_head)      from the last pre-training before it
     needs a start (finetune, ...)   from the pose_head run of its scenario since the last pre-training, if there is
                                     one (a new head would first damage the encoder), otherwise from the pre-training
-    fused poses (multi_view_teacher)   from that pose_head run, which must be there; what follows in its scenario
-                                    starts from the student
+    fused poses (multi_view_teacher)   from that pose_head run, or without pre-training from the run of its scenario
+                                    before it, such as supervised; what follows in its scenario starts from the student
     all others                      from scratch
 """
 
@@ -79,7 +79,8 @@ def plan(
                 start = pretrained if regime.frozen else heads.get(scenario, pretrained)
                 if regime.fused and scenario not in heads:
                     raise SettingError(
-                        f"--regime={regime.name} needs a pose_head of its scenario before it in the grid"
+                        f"--regime={regime.name} needs a pose_head of its scenario before it in the grid, or without"
+                        " pre-training a supervised run"
                     )
                 if not start:
                     raise SettingError(f"--regime={regime.name} needs a pre-training before it in the grid")
@@ -92,7 +93,7 @@ def plan(
             raise SettingError(f"--grid: two of its runs would have the folder {settings.workdir}")
         if not regime.labelled:
             pretrained, heads = settings.workdir, {}
-        elif regime.frozen or regime.fused:
+        elif regime.frozen or regime.fused or not pretrained:
             heads[scenario] = settings.workdir
         runs.append(PlannedRun(settings, tuple(arguments)))
     return runs

@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from hand_tf.core import reading
+from hand_tf.core import atomic, reading
 from hand_tf.data import scenarios
 from hand_tf.training import regimes
 
@@ -21,24 +21,48 @@ def describe(workdir: str | os.PathLike) -> dict:
 
     Raises FileNotFoundError if the run has not finished, ValueError if its run.json cannot be read.
     """
+    return _describe(pathlib.Path(workdir), ())
+
+
+def identity(workdir: str | os.PathLike) -> str | None:
+    """SHA-256 of a run's run.json, by which later runs know the run that they started from; None without it."""
     path = pathlib.Path(workdir) / "run.json"
+    return atomic.sha256(path) if path.is_file() else None
+
+
+def _describe(workdir, later):
+    """As `describe`; `later` are the folders of the runs that come after this one."""
+    path = workdir / "run.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; is {workdir} the workdir of a finished run of hand_tf.train?")
     content = reading.read_json_object(path)
     try:
         run = {name: content[name] for name in _COPIED} | {"name": path.parent.name, "flags": content["flags"]}
-        for name, value in (("validation_labels", 0), ("unlabelled_joints", [])):  # which version 0.2.0 did not have
+        # Which version 0.2.0 did not have:
+        for name, value in (("validation_labels", 0), ("unlabelled_joints", []), ("hand_tf", None)):
             run[name] = content.get(name, value)
         configuration, start = training_name(content["flags"]), content["init_from"]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a run.json of hand_tf.train ({type(error).__name__}: {error})") from error
     before = None
     if start:
-        # If a folder of runs was moved, the earlier run still lies beside this one.
-        folders = (pathlib.Path(start), path.parent.parent / pathlib.Path(start).name)
-        before = next((describe(folder) for folder in folders if folder.is_dir()), None)
+        folder = _find_earlier(pathlib.Path(start), path, content.get("init_from_sha256"), later)
+        before = folder and _describe(folder, (*later, workdir.resolve()))
         configuration += f" on {before['configuration'] if before else pathlib.Path(start).name}"
     return run | {"configuration": configuration, "before": before}
+
+
+def _find_earlier(start, path, expected, later):
+    """The folder of the run that the run of `path`, a run.json, started from; None if it is not there any more.
+
+    If a folder of runs was moved, the earlier run still lies beside this one. Another run of the same name is told by
+    its hash; runs of version 0.2.0 do not have one, but none of them is its own ancestor.
+    """
+    for folder in (start, path.parent.parent / start.name):
+        is_later = folder.resolve() in (*later, path.parent.resolve())
+        if not is_later and identity(folder) and expected in (None, identity(folder)):
+            return folder
+    return None
 
 
 def training_name(flags: dict[str, str]) -> str:

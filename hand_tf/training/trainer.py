@@ -13,7 +13,8 @@ import types
 import keras
 import tensorflow as tf
 
-from hand_tf.core import records_folder, run_folder, skeleton
+import hand_tf
+from hand_tf.core import folder_lock, records_folder, run_folder, skeleton
 from hand_tf.core.processors import usable_cores
 from hand_tf.core.setting_fields import as_texts
 from hand_tf.data import batching, labelled_crops, scenarios
@@ -26,6 +27,7 @@ from hand_tf.training import (
     networks,
     probe,
     run_data,
+    runs,
     sheets,
     teacher,
     validation,
@@ -48,7 +50,6 @@ def run(settings: TrainingSettings) -> None:
 
 def _train(settings, records):
     regime, folder = REGIMES[settings.regime], pathlib.Path(settings.workdir)
-    crop_size = records.manifest.crop_size
     leads = settings.process_id == 0  # of several processes, one writes
     if settings.init_from and not networks.comes_from_earlier(settings, "encoder"):
         raise ValueError(f"--init_from={settings.init_from}: no encoder.keras there; has that run finished?")
@@ -58,12 +59,22 @@ def _train(settings, records):
             " estimator of poses"
         )
     labels, held_out = run_data.load_run_labels(settings, records)
-    num_labels = run_data.num_labels(settings, records, labels)
-    missing = run_data.unlabelled_joints(settings, labels)
-    claim = run_folder.claim_run_folder if leads else run_folder.look_at_run_folder
-    if claim(folder, settings, records.manifest.digest, MAY_CHANGE):
+    if run_folder.look_at_run_folder(folder, settings, records.manifest.digest, MAY_CHANGE):
         print(f"{folder}: this run has finished; nothing to do")
         return
+    with folder_lock.holding(folder) if leads else contextlib.nullcontext():
+        if leads:
+            run_folder.claim_run_folder(folder, settings, records.manifest.digest, MAY_CHANGE)
+        _train_networks(settings, records, labels, held_out)
+
+
+def _train_networks(settings, records, labels, held_out):
+    """Trains in a folder that is this run's."""
+    regime, folder, leads = REGIMES[settings.regime], pathlib.Path(settings.workdir), settings.process_id == 0
+    crop_size = records.manifest.crop_size
+    num_labels = run_data.num_labels(settings, records, labels)
+    missing = run_data.unlabelled_joints(settings, labels)
+    origin = runs.identity(settings.init_from) if settings.init_from else None
     random.seed(settings.seed)  # from which Keras seeds initialisers and dropout
 
     # The order matters: parts first from an earlier run or from scratch, then a checkpoint of this run over them.
@@ -94,17 +105,18 @@ def _train(settings, records):
         if solved:
             _solve(settings, parts, model, batches, watching, num_labels)
         else:
-            model.fit(
-                batches,
-                initial_epoch=first_epoch,
-                epochs=settings.epochs,
-                steps_per_epoch=settings.steps_per_epoch,
-                callbacks=watching,
-                shuffle=False,
-                verbose=0,
-            )
+            with _naming_what_is_lost(settings):
+                model.fit(
+                    batches,
+                    initial_epoch=first_epoch,
+                    epochs=settings.epochs,
+                    steps_per_epoch=settings.steps_per_epoch,
+                    callbacks=watching,
+                    shuffle=False,
+                    verbose=0,
+                )
     if leads:
-        _finish(settings, records, parts, model, num_labels, missing, held_out, history.rows, before)
+        _finish(settings, records, parts, model, num_labels, missing, held_out, history.rows, before, origin)
 
 
 def _solve(settings, parts, model, batches, watching, num_labels):
@@ -117,6 +129,18 @@ def _solve(settings, parts, model, batches, watching, num_labels):
     # Its errors on some of these crops are enough to be shown.
     watching.on_epoch_end(0, model.evaluate(batches, steps=min(steps, 20), verbose=0, return_dict=True))
     watching.on_train_end()
+
+
+@contextlib.contextmanager
+def _naming_what_is_lost(settings):
+    """Says, if the training is stopped, after which epoch the same command continues."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        kept = max(checkpoints.epochs_of(pathlib.Path(settings.workdir) / "checkpoints"), default=0)
+        after = f"after epoch {kept} of {settings.epochs}" if kept else "from the start"
+        stop.args = (f"{settings.workdir}: stopped; the same command continues {after}",)
+        raise
 
 
 def _say_what_runs(settings, labels, num_labels, held_out, first_epoch, solved):
@@ -146,11 +170,11 @@ def strategy():
     return tf.distribute.MirroredStrategy()
 
 
-def _finish(settings, records, parts, model, num_labels, missing, held_out, rows, before):
+def _finish(settings, records, parts, model, num_labels, missing, held_out, rows, before, origin):
     """Saves the networks of the epoch that is kept, and the summary of the run.
 
     `missing` are the joints without any label; `before` is the quality of the teacher on held-out stretches, if there
-    is one.
+    is one; `origin` is the identity of the run of --init_from.
     """
     folder, regime = pathlib.Path(settings.workdir), REGIMES[settings.regime]
     num_epochs = int(rows[-1]["epoch"]) if rows else settings.epochs  # somebody may have removed history.csv
@@ -167,6 +191,8 @@ def _finish(settings, records, parts, model, num_labels, missing, held_out, rows
         "validation_labels": len(held_out["pose"]) if held_out else 0,
         "unlabelled_joints": missing,
         "init_from": settings.init_from,
+        "init_from_sha256": origin,
+        "hand_tf": hand_tf.__version__,
         "steps": num_epochs * settings.steps_per_epoch,
         "kept_epoch": kept_epoch,
         "batch_size": settings.batch_size,

@@ -6,7 +6,7 @@ import json
 import pytest
 from random_record import record
 
-from hand_tf.core import atomic, records_folder, schema
+from hand_tf.core import atomic, reading, records_folder, schema
 
 
 def rows(subject, side, shard, frames, labelled=True):
@@ -88,7 +88,7 @@ def test_a_folder_without_manifest_is_unfinished(tmp_path):
 
 
 def test_another_schema_version_is_refused(folder):
-    content = json.loads((folder / records_folder.MANIFEST).read_text())
+    content = reading.read_json_object(folder / records_folder.MANIFEST)
     (folder / records_folder.MANIFEST).write_text(json.dumps(content | {"schema_version": 2}))
     with pytest.raises(ValueError, match=r"manifest\.json: schema_version is 2, this code reads 1; build again"):
         records_folder.load_manifest(folder)
@@ -145,7 +145,7 @@ def test_what_is_no_manifest_is_refused_by_name(folder, data, reason):
 
 
 def test_unknown_and_missing_fields_are_refused(folder):
-    data = json.loads((folder / records_folder.MANIFEST).read_text())
+    data = reading.read_json_object(folder / records_folder.MANIFEST)
     without_fps = {name: value for name, value in data.items() if name != "fps"}
     group = data["groups"][0]
     wrong = {

@@ -88,13 +88,11 @@ def test_a_video_ends_where_it_is_damaged(tmp_path):
 @pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv"])
 def test_the_container_tells_rate_and_number_of_frames(tmp_path, suffix):
     path = write_video(tmp_path / f"video.{suffix}", [scene()] * 7)
-    assert video.frames_per_second(path) == pytest.approx(30)
+    assert video.read_clock(path).frames_per_second == pytest.approx(30)
     assert video.num_frames(path) == 7
 
 
-@pytest.mark.parametrize(
-    "read", [video.frames_per_second, video.num_frames, lambda path: next(video.read_frames(path))]
-)
+@pytest.mark.parametrize("read", [video.read_clock, video.num_frames, lambda path: next(video.read_frames(path))])
 def test_what_is_no_video_is_refused_by_name(tmp_path, read):
     (tmp_path / "text.mp4").write_bytes(b"no video")
     with av.open(str(tmp_path / "sound.wav"), "w") as container:
@@ -120,6 +118,7 @@ def test_a_failing_disk_is_not_taken_for_the_end_of_a_video(tmp_path, monkeypatc
     class Container:
         def __init__(self):
             codec = types.SimpleNamespace(thread_count=1)
+            self.format = types.SimpleNamespace(name="mov")
             self.streams = types.SimpleNamespace(video=[types.SimpleNamespace(thread_type="", codec_context=codec)])
             self.decode = decode
 

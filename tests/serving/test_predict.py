@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,8 @@ import pytest
 import tiny_dump
 
 from hand_tf import predict
-from hand_tf.core import command_line, crops, geometry, skeleton
-from hand_tf.serving import box_crops, boxes, intrinsics, saved_model
+from hand_tf.core import atomic, command_line, crops, geometry, reading, skeleton
+from hand_tf.serving import box_crops, boxes, intrinsics, pictures, saved_model
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.estimator import PoseEstimator, load_exported
 from hand_tf.serving.pictures import InputPicture
@@ -158,7 +159,7 @@ def test_a_model_that_does_not_know_the_places_has_its_pose_laid_over_the_box(pi
 def test_joints_that_no_label_had_are_null(picture, model, tmp_path):
     shutil.copytree(model, tmp_path / "model")
     path = tmp_path / "model" / "hand_tf.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"unlabelled_joints": [3, 20]}))
+    atomic.write_sealed_json(path, reading.read_json_object(path) | {"unlabelled_joints": [3, 20]})
     photo = save(tmp_path / "photo.png", picture)
     entries = []
     for each in (model, tmp_path / "model"):
@@ -181,7 +182,7 @@ def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
     assert [hand["file"].split("in/")[-1] for hand in content["predictions"]] == ["a.png", "b.jpg", "sub/c.JPG"]
     assert content["pose_frame"] == "virtual camera" and "centre square" in content["boxes"]
     output = capsys.readouterr()
-    assert "cut.jpg" in output.err and "3 hands in 3 pictures, 1 warning\n" in output.out
+    assert "cut.jpg" in output.err and "3 of 4 hands in 3 pictures, 1 warning\n" in output.out
     assert (tmp_path / "all" / "overlays" / "sub" / "c.JPG").is_file()
 
     lines = [
@@ -203,6 +204,66 @@ def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
     assert some == every[:2] and "b.jpg: no row" in capsys.readouterr().err
 
 
+def test_what_cannot_be_used_costs_no_other_hand(picture, model, tmp_path, capsys):
+    """Of seven rows and a file without one, three hands can be predicted; names of links count as they are given."""
+    folder = tmp_path / "in"
+    save(tmp_path / "store" / "1234.png", picture)
+    folder.mkdir()
+    (folder / "a.png").symlink_to(tmp_path / "store" / "1234.png")
+    (folder / "b.png").symlink_to(tmp_path / "store" / "1234.png")
+    (folder / "damaged.png").write_bytes(b"x")
+    rows = ["a.png,40,30,50,36", "a.png,400,30,50,36", "a.png,4,x,5,3", "b.png,20,30,50,36", "none.png,1,1,9,9"]
+    rows += ['b.png,"20,30,50,36', "damaged.png,1,1,9,9", "b.png,60,40,30,30"]
+    (folder / "boxes.csv").write_text("\n".join(["file,x,y,width,height", *rows]))
+    content = predicted(model, tmp_path / "out", f"--boxes={folder / 'boxes.csv'}")
+    assert [(hand["file"], hand["box"][0]) for hand in content["predictions"]] == [
+        (str(folder / "a.png"), 40),
+        (str(folder / "b.png"), 20),
+        (str(folder / "b.png"), 60),
+    ]
+    assert content["complete"] is True and not (tmp_path / "out" / "predictions.partial.jsonl").exists()
+    assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == ["a.png", "b.png"]
+    output = capsys.readouterr()
+    assert "3 of 8 hands in 2 pictures, 5 warnings" in output.out
+    for problem in (
+        "boxes.csv: line 4",
+        "boxes.csv: line 7",
+        "none.png: no such",
+        "lies outside",
+        "damaged.png: not an",
+    ):
+        assert problem in output.err
+    # A row that names the picture behind a link is found as well.
+    (folder / "boxes.csv").write_text("file,x,y,width,height\n../store/1234.png,1,1,9,9")
+    (hand,) = predicted(model, tmp_path / "b", f"--boxes={folder / 'boxes.csv'}", folder / "b.png")["predictions"]
+    assert hand["file"] == str(folder / "b.png")
+
+
+def test_what_was_predicted_before_a_stop_is_kept(picture, model, tmp_path, monkeypatch, capsys):
+    files = [save(tmp_path / f"{name}.png", picture) for name in "abc"]
+    read = pictures.images.read_image
+
+    def stop_at_c(path, *rest):
+        if path.name == "c.png":
+            raise KeyboardInterrupt
+        return read(path, *rest)
+
+    monkeypatch.setattr(pictures.images, "read_image", stop_at_c)
+    flags = [f"--model={model}", f"--output={tmp_path / 'out'}", "--batch_size=1", *map(str, files)]
+    assert command_line.run(predict.main, flags) == 130
+    assert capsys.readouterr().err == "stopped; what had finished is kept\n"
+    content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert content["complete"] is False
+    assert [pathlib.Path(hand["file"]).name for hand in content["predictions"]] == ["a.png", "b.png"]
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")] == []
+
+
+def test_pictures_of_too_many_pixels_are_left_out(model, tmp_path, capsys):
+    file = save(tmp_path / "a.png", np.zeros((400, 500, 3), np.uint8))
+    flags = [f"--model={model}", f"--output={tmp_path / 'out'}", file, "--max_pixels=199999"]
+    assert "a.png: 0 million pixels, at most 0.199999 million expected" in error_of(capsys, *flags)
+
+
 def test_no_box_is_the_centre_square(picture, model, tmp_path):
     file = save(tmp_path / "a.png", picture)
     square = picture[:, (WIDTH - HEIGHT) // 2 : (WIDTH + HEIGHT) // 2]
@@ -216,7 +277,7 @@ def test_videos_frame_by_frame(model, tmp_path):
     tiny_dump.write_video(tmp_path / "clip.mp4", pictures)
     arguments = ["--box=250,90,120,120", "--frame_stride=2", "--batch_size=2", tmp_path / "clip.mp4"]
     hands = predicted(model, tmp_path / "out", *arguments)["predictions"]
-    assert [hand["frame"] for hand in hands] == [0, 2, 4]
+    assert [(hand["frame"], round(hand["time_s"] * tiny_dump.FPS)) for hand in hands] == [(0, 0), (2, 2), (4, 4)]
     assert not np.allclose(hands[0]["pose_mm"], hands[1]["pose_mm"], atol=0.1)  # the hand moves
     overlays = sorted(path.name for path in (tmp_path / "out" / "overlays" / "clip.mp4").iterdir())
     assert overlays == ["00000000.jpg", "00000002.jpg", "00000004.jpg"]
@@ -257,15 +318,38 @@ def test_wrong_models_are_refused_with_one_line(model, picture, tmp_path, capsys
     for name, content, message in (
         ("hand_tf.json", b"{", "not valid JSON"),
         ("hand_tf.json", b'{"image_size": 32}', "field box_margin"),
-        ("hand_tf.json", b'{"image_size": 64, "box_margin": 1.5, "scale": ""}', "image_size 64"),
-        ("saved_model.pb", b"x" * 50, "this SavedModel cannot be used"),
-        ("variables/variables.index", b"x" * 50, "this SavedModel cannot be used"),
+        ("saved_model.pb", b"x" * 50, "saved_model.pb: damaged, or not the file that was exported"),
+        ("variables/variables.index", b"x" * 50, "variables.index: damaged, or not the file that was exported"),
     ):
         broken = tmp_path / "broken"
         shutil.copytree(model, broken, dirs_exist_ok=True)
         (broken / name).write_bytes(content)
         assert message in error_of(capsys, f"--model={broken}", f"--output={tmp_path / 'out'}", file)
+    (broken / "variables" / "variables.index").unlink()
+    shutil.copy(model / "saved_model.pb", broken)
+    assert "variables.index: missing" in error_of(capsys, f"--model={broken}", f"--output={tmp_path / 'out'}", file)
     assert not (tmp_path / "out").exists()
+
+
+def test_models_of_version_0_2_0_are_read_without_hashes(model, picture, tmp_path, capsys):
+    file = save(tmp_path / "a.png", picture)
+    older = tmp_path / "older"
+    shutil.copytree(model, older)
+    described = reading.read_json_object(older / "hand_tf.json")
+    (older / "hand_tf.json").write_text(json.dumps({name: each for name, each in described.items() if name != "files"}))
+    predicted(older, tmp_path / "out", file)
+    assert capsys.readouterr().err.startswith(f"note: {older / 'hand_tf.json'}: older than the hash")
+    flags = [f"--model={tmp_path / 'broken'}", f"--output={tmp_path / 'out2'}", str(file)]
+    for name, content, message in (
+        ("hand_tf.json", b'{"image_size": 64, "box_margin": 1.5, "scale": ""}', "image_size 64"),
+        ("saved_model.pb", b"x" * 50, "this SavedModel cannot be used"),
+        ("variables/variables.index", b"x" * 50, "this SavedModel cannot be used"),
+    ):
+        broken = tmp_path / "broken"
+        shutil.copytree(older, broken, dirs_exist_ok=True)
+        (broken / name).write_bytes(content)
+        assert command_line.run(predict.main, flags) == 1
+        assert message in capsys.readouterr().err
 
 
 def test_wrong_inputs_are_refused_with_one_line(model, picture, tmp_path, capsys):
@@ -312,7 +396,7 @@ def test_wrong_tables_are_refused_with_one_line(model, picture, tmp_path, capsys
         ("boxes.csv: columns file,x,y,width,height expected, missing: height", "file,x,y,width\n"),
         ("boxes.csv: no boxes", header),
         ("boxes.csv: line 2: 6 cells expected", header + "a.png,1,2,3,4\n"),
-        ("boxes.csv: line 3: 6 cells expected", header + "a.png,1,2,3,4,left\na.png,1,2,3,4,left,7\n"),
+        ("boxes.csv: line 3: 6 cells expected", header + "\na.png,1,2,3,4,left,7\n"),
         ("boxes.csv: line 2: four numbers", header + "a.png,1,2,x,4,left\n"),
         ("boxes.csv: line 2: width and height", header + "a.png,1,2,3,-4,left\n"),
         ("boxes.csv: line 2: field hand: 'both'", header + "a.png,1,2,3,4,both\n"),

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import tqdm
 
-from hand_tf.core import atomic, reading, skeleton
+from hand_tf.core import atomic, folder_lock, reading, skeleton
 from tfrecords_tools.dome import capture
 from tfrecords_tools.dome.studio import render, rig, scenes
 from tfrecords_tools.records import workers
@@ -278,8 +278,8 @@ def write(
     if settings.format == "videos" and any(each.width % 2 or each.height % 2 for each in sequences):
         raise ValueError("--image_size: videos need an even width and height")
     todo = [sequence for sequence in sequences if not _is_complete(sequence, settings, output / sequence.name)]
-    with workers.pool(processes if todo else 1) as run:
-        images = sum(_write_sequence(sequence, settings, output, run, progress) for sequence in todo)
-    output.mkdir(parents=True, exist_ok=True)
-    _write_subjects(output)
+    with folder_lock.holding(output):
+        with workers.pool(processes if todo else 1) as run:
+            images = sum(_write_sequence(sequence, settings, output, run, progress) for sequence in todo)
+        _write_subjects(output)
     return images

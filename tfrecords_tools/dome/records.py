@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from hand_tf.core import crops, geometry, records_folder, skeleton
+from hand_tf.core import crops, geometry, skeleton
 from tfrecords_tools.dome import capture
 from tfrecords_tools.dome.studio import render, scenes
 from tfrecords_tools.dump import panoptic
@@ -168,14 +168,19 @@ def write(sequences: Sequence[capture.CaptureSequence], settings: RecordsSetting
     Returns the report that the manifest holds. Raises ValueError if the folder was begun with other settings or if no
     instant is seen by enough cameras, OSError for a full disk.
     """
-    from tfrecords_tools.records import shards
-
     start, skipped = time.monotonic(), Skipped()
     identity = {name: value for name, value in dataclasses.asdict(settings).items() if name != "output"}
     identity["sequences"] = [capture.settings_of(sequence) for sequence in sequences]
-    work_folder.claim_work_folder(settings.output, identity)
-    if (settings.output / records_folder.MANIFEST).is_file():
-        return records_folder.load_manifest(settings.output).report
+    with work_folder.claimed(settings.output, identity) as finished:
+        if finished:
+            return finished.report
+        return _write_sequences(sequences, settings, processes, skipped, identity, start)
+
+
+def _write_sequences(sequences, settings, processes, skipped, identity, start):
+    """Writes the records into a folder that is this command's; returns the report."""
+    from tfrecords_tools.records import shards
+
     groups, index = [], []
     with workers.pool(processes) as run:
         for sequence in sequences:

@@ -1,17 +1,40 @@
 """Pictures of a sequence folder, one camera at a time: `hdImgs/PP_NN/PP_NN_00000000.jpg` or `hdVideos/hd_PP_NN.mp4`.
 
-Frame n of a video belongs to the hand file numbered n. Other files in these folders, such as `.DS_Store`, mean nothing.
+The number of an image is that of the hand file. A frame of a video has the number at which it is shown:
+
+    number = (presentation time - start of the earliest video) * frames per second
+
+so a camera that left frames out or started late keeps its labels. Other files in these folders, such as `.DS_Store`,
+mean nothing.
 """
 
+import contextlib
+import hashlib
+import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from hand_tf.core import images, video
 from hand_tf.core.geometry import Camera
 from tfrecords_tools.dump.skipped import Skipped
 
 _IMAGE = re.compile(r"(\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
+_VIDEO = re.compile(r"hd_(\d+_\d+)\.mp4")
+# How far from its place a frame may be shown, in frames. Half a frame away it could be either of two.
+TOLERANCE = 0.4
+_UNKNOWN = (
+    "which hand file it belongs to cannot be told; write the video anew with a constant frame rate, or bring images"
+    " (hdImgs)"
+)
+# Frames may be missing, but where a third of them would be, the rate is no longer that of the camera.
+_UNEVEN = 1.5
+_SAMPLES, _SAMPLE_BYTES = 16, 4096  # of a file, for its fingerprint
+# Frame rates that differ by this share are the same number, rounded twice.
+_SAME_RATE = 1e-5
 
 
 def find_sources(sequence_dir: pathlib.Path, cameras: Iterable[Camera], skipped: Skipped) -> dict[str, pathlib.Path]:
@@ -19,10 +42,9 @@ def find_sources(sequence_dir: pathlib.Path, cameras: Iterable[Camera], skipped:
 
     Cameras that have neither are counted.
     """
-    sources, videos_dir = {}, sequence_dir / "hdVideos"
-    videos = {path.name.lower(): path for path in videos_dir.iterdir()} if videos_dir.is_dir() else {}
+    sources, videos = {}, _find_videos(sequence_dir)
     for camera in cameras:
-        images_dir, video_file = sequence_dir / "hdImgs" / camera.name, videos.get(f"hd_{camera.name}.mp4")
+        images_dir, video_file = sequence_dir / "hdImgs" / camera.name, videos.get(camera.name)
         if images_dir.is_dir() and _image_paths(images_dir, camera.name):
             sources[camera.name] = images_dir
         elif video_file:
@@ -32,25 +54,93 @@ def find_sources(sequence_dir: pathlib.Path, cameras: Iterable[Camera], skipped:
     return sources
 
 
-def frames_per_second(source: pathlib.Path) -> float | None:
-    """Frames per second of a video, None for an image folder. Raises ValueError for a video that cannot be read."""
-    return None if source.is_dir() else video.frames_per_second(source)
+def fingerprint(source: pathlib.Path, camera: Camera, wanted: Iterable[int]) -> bytes:
+    """A hash that tells whether a video, or the images numbered `wanted`, are those of an earlier call.
+
+    It is quick: of each file it reads the size and `_SAMPLES` short samples, or all of a small file.
+    """
+    content, files = hashlib.sha256(), [source]
+    if source.is_dir():
+        paths = _image_paths(source, camera.name)
+        files = [paths[number] for number in wanted if number in paths]
+    for path in files:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            content.update(f"{path.name} {size} ".encode())
+            count = _SAMPLES if size > _SAMPLES * _SAMPLE_BYTES else 1
+            length = _SAMPLE_BYTES if count > 1 else size
+            for number in range(count):
+                file.seek((size - length) * number // max(count - 1, 1))
+                content.update(file.read(length))
+    return content.digest()
+
+
+def _find_videos(sequence_dir):
+    """{camera name: path} of all videos of a sequence folder."""
+    folder = sequence_dir / "hdVideos"
+    matches = [(_VIDEO.fullmatch(path.name.lower()), path) for path in folder.iterdir()] if folder.is_dir() else []
+    return {match[1]: path for match, path in matches if match}
+
+
+def read_clocks(sequence_dir: pathlib.Path, sources: Mapping[str, pathlib.Path]) -> dict[str, video.Clock]:
+    """{camera name: clock} of those `sources` that are videos; `start` is when frame 0 of the recording was shown.
+
+    The recording starts with the earliest of all videos of the folder, whether it is in `sources` or not.
+
+    The rate of a video with uneven times cannot be told from neighbouring frames; if its mean rate is that of the other
+    cameras, it counts as theirs.
+
+    Raises ValueError for a video that cannot be read, and if the cameras would be half a frame apart at the end.
+    """
+    clocks = {name: video.read_clock(path) for name, path in sources.items() if not path.is_dir()}
+    starts = [clock.start for clock in clocks.values()]
+    for name in _find_videos(sequence_dir).keys() - clocks.keys() if clocks else ():
+        with contextlib.suppress(OSError, ValueError):  # its pictures are not wanted
+            starts.append(video.read_clock(_find_videos(sequence_dir)[name]).start)
+    if clocks:
+        common = statistics.median_low(clock.frames_per_second for clock in clocks.values())
+        for name, clock in clocks.items():
+            if abs(clock.frames_per_second / common - 1) > 0.01 > abs(clock.mean_rate / common - 1):
+                clocks[name] = clock._replace(frames_per_second=common)
+        uneven = [name for name, clock in clocks.items() if clock.frames_per_second > _UNEVEN * clock.mean_rate]
+        if uneven:
+            clock = clocks[uneven[0]]
+            raise ValueError(
+                f"{sources[uneven[0]]}: the presentation times are uneven ({clock.frames_per_second:.6g} frames per"
+                f" second where they follow each other, {clock.mean_rate:.6g} on average): the frame rate cannot be"
+                " told; write the video anew with a constant frame rate"
+            )
+        slow, fast = (choose(clocks, key=lambda name: clocks[name].frames_per_second) for choose in (min, max))
+        rates = clocks[slow].frames_per_second, clocks[fast].frames_per_second
+        apart = (rates[1] - rates[0]) * min(clocks[slow].seconds, clocks[fast].seconds)
+        if rates[1] > 1.01 * rates[0] or (apart > 0.5 and rates[1] > (1 + _SAME_RATE) * rates[0]):
+            raise ValueError(
+                f"{sources[fast]}: {rates[1]:.6g} frames per second, {sources[slow].name} has {rates[0]:.6g}: the"
+                f" cameras differ in frames per second, so their frames cannot be matched by number"
+            )
+    return {name: clock._replace(start=min(starts)) for name, clock in clocks.items()}
 
 
 def read(
-    source: pathlib.Path, camera: Camera, wanted: Sequence[int], skipped: Skipped, threads: int = 1
+    source: pathlib.Path,
+    camera: Camera,
+    wanted: Sequence[int],
+    skipped: Skipped,
+    clock: video.Clock | None = None,
+    threads: int = 1,
 ) -> Iterator[tuple[int, images.Image | video.Frame | None]]:
     """Yields (frame number, picture) for the ascending numbers `wanted`, the picture None where it is missing.
 
-    Pictures have `size`, `part(window)` and `whole()`, in BGR as OpenCV encodes them. `threads` threads decode a video;
-    image folders are read by one.
+    Pictures have `size`, `part(window)` and `whole()`, in BGR as OpenCV encodes them. `threads` threads decode a video,
+    whose `clock` is that of `read_clocks`; image folders are read by one.
 
-    Raises ValueError if a picture has another size than the camera's calibration says.
+    Raises ValueError if a picture has another size than the camera's calibration says, and for a video whose
+    presentation times do not tell which frame has which number.
     """
     if source.is_dir():
         pictures = _read_images(source, camera, wanted, skipped)
     else:
-        pictures = _read_video(source, wanted, skipped, threads)
+        pictures = _read_video(source, wanted, skipped, clock or video.read_clock(source), threads)
     for number, picture in pictures:
         if picture is not None:
             _check_size(picture.size, camera, source)
@@ -83,19 +173,38 @@ def _read_images(folder, camera, wanted, skipped):
             skipped.add("frames: no image of that number", f"{folder} frame {number}")
             yield number, None
             continue
-        pixels = images.read_image(paths[number])
+        pixels = images.read_image(paths[number], max(images.MAX_PIXELS, camera.width * camera.height))
         if pixels is None:
             skipped.add("frames: damaged image", paths[number])
         yield number, None if pixels is None else images.Image(pixels)
 
 
-def _read_video(path, wanted, skipped, threads):
-    frames, position = video.read_frames(path, threads), -1
+def _read_video(path, wanted, skipped, clock, threads):
+    frames = _placed_frames(path, clock, threads)
+    place, position, frame = -np.inf, -1, None
     for number in wanted:
-        frame = None
-        while position < number:
-            frame, position = next(frames, None), position + 1
-        if frame is None:
+        while place < number - 0.5:
+            place, position, frame = next(frames, (np.inf, -1, None))
+        if TOLERANCE < abs(place - number) < 1 - TOLERANCE:
+            raise ValueError(
+                f"{path}: frame {position} is shown at {frame.time:.4f} s, halfway between two numbers"
+                f" ({place:.2f} at {clock.frames_per_second:.6g} frames per second): {_UNKNOWN}"
+            )
+        found = frame if place < number + 0.5 else None
+        if np.isinf(place):
             skipped.add("frames: beyond the end of the video, or not decodable", f"{path.name} frame {number}")
-        yield number, frame
+        elif found is None:
+            skipped.add("frames: left out by the camera, or before its start", f"{path.name} frame {number}")
+        yield number, found
     frames.close()
+
+
+def _placed_frames(path, clock, threads):
+    """Yields (place, position, frame): where the frame lies between the numbers, and its position in the video."""
+    last = -np.inf
+    for position, frame in enumerate(video.read_frames(path, threads)):
+        if frame.time is None or frame.time <= last:
+            fault = "has no presentation time" if frame.time is None else "is shown no later than the frame before it"
+            raise ValueError(f"{path}: frame {position} {fault}: {_UNKNOWN}")
+        last = frame.time
+        yield (frame.time - clock.start) * clock.frames_per_second, position, frame

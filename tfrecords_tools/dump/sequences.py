@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from hand_tf.core import geometry, skeleton
+from hand_tf.core import geometry, skeleton, video
 from tfrecords_tools.dump import boxes, frames, panoptic
 from tfrecords_tools.dump.skipped import Skipped
 
@@ -43,6 +43,7 @@ class DumpSequence:
 
     Attributes:
         sources: {camera name: its image folder or video}.
+        clocks: {camera name: `video.Clock`} of the videos.
         instants: the hands to make records of.
         occupied: {frame: (joints [21, 3] mm, accepted [21]) of all hands}, for the background.
         boxes: {frame: {camera name: boxes (x, y, width, height) px}}, for the background.
@@ -51,6 +52,7 @@ class DumpSequence:
     name: str
     cameras: list[geometry.Camera]
     sources: dict[str, pathlib.Path]
+    clocks: dict[str, video.Clock]
     fps: float
     instants: list[panoptic.HandInstant]
     occupied: dict[int, list[tuple[np.ndarray, np.ndarray]]]
@@ -123,10 +125,23 @@ def read(sequence_dir: pathlib.Path, selection: Selection, skipped: Skipped) -> 
     if not instants:
         reasons = "; ".join(line.strip() for line in skipped.lines()) or "hdHand3d and boxes.csv name none"
         raise ValueError(f"{sequence_dir}: no usable hand ({reasons})")
-    rates = {frames.frames_per_second(source) or selection.fps for source in sources.values()}
+    clocks = frames.read_clocks(sequence_dir, sources)
+    rates = [clock.frames_per_second for clock in clocks.values()]
+    rates += [selection.fps] * (len(clocks) < len(sources))
     if max(rates) > 1.01 * min(rates):
-        raise ValueError(f"{sequence_dir}: cameras differ in frames per second: {sorted(rates)}")
-    return DumpSequence(sequence_dir.name, cameras, sources, min(rates), instants, occupied, boxes_of)
+        raise ValueError(
+            f"{sequence_dir}: cameras differ in frames per second: {min(rates):g} and {max(rates):g}; --fps is that of"
+            " image folders"
+        )
+    return DumpSequence(sequence_dir.name, cameras, sources, clocks, min(rates), instants, occupied, boxes_of)
+
+
+def fingerprint(sequence: DumpSequence) -> str:
+    """A hash of the pictures that records are made of, from samples of each file, see `frames.fingerprint`."""
+    content, wanted = hashlib.sha256(), sorted({instant.frame for instant in sequence.instants})
+    for camera in sequence.cameras:
+        content.update(frames.fingerprint(sequence.sources[camera.name], camera, wanted))
+    return content.hexdigest()
 
 
 def digest(sequence: DumpSequence) -> str:

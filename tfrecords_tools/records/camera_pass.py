@@ -6,13 +6,12 @@ Records, which come in random order, are put together from the spools of all cam
 
 import collections
 import dataclasses
-import json
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
-from hand_tf.core import atomic, crops, geometry, images
+from hand_tf.core import atomic, crops, geometry, images, video
 from tfrecords_tools.dump import frames, panoptic
 from tfrecords_tools.dump.skipped import Skipped
 from tfrecords_tools.records import backgrounds, crop_views
@@ -30,6 +29,7 @@ class CameraJob:
         margin: side of a crop divided by the hand's diameter.
         spool: file for the encoded pictures.
         background: file for the background.
+        clock: of a video.
         threads: number of threads that decode a video.
     """
 
@@ -42,6 +42,7 @@ class CameraJob:
     jpeg_quality: int
     spool: pathlib.Path
     background: pathlib.Path
+    clock: video.Clock | None = None
     threads: int = 1
 
 
@@ -57,7 +58,7 @@ class _View(NamedTuple):
 def run_job(job: CameraJob) -> None:
     """Fills the spool of one camera, unless an earlier run has done so. Raises OSError for a full disk."""
     index = job.spool.with_suffix(".json")
-    if index.is_file():
+    if index.is_file() and job.spool.is_file():
         return
     skipped = Skipped()
     planned = crop_views.plan_views(job.instants, job.camera, job.margin, job.crop_size, skipped)
@@ -68,9 +69,8 @@ def run_job(job: CameraJob) -> None:
         for view, *place in cut:
             maps = crops.sampling_maps(view.crop, view.whole)
             rows.append((view.position, *place, *_append(file, _encoded(job, background, maps))))
-    atomic.write_text(
-        index, json.dumps({"views": rows, "background": statistics, "skipped": dataclasses.asdict(skipped)})
-    )
+    content = {"views": rows, "background": statistics, "skipped": dataclasses.asdict(skipped)}
+    atomic.write_sealed_json(index, content)
 
 
 def _read_pictures(job, planned, file, skipped):
@@ -88,7 +88,8 @@ def _read_pictures(job, planned, file, skipped):
     # The background is computed where some crop shows it, and nowhere else.
     window = crop_views.window_of(border, job.camera) if planned else (0, 0, 0, 0)
     cut, scenes, rectangles = [], [], []
-    for frame, picture in frames.read(job.source, job.camera, sorted({*by_frame, *samples}), skipped, job.threads):
+    wanted = sorted({*by_frame, *samples})
+    for frame, picture in frames.read(job.source, job.camera, wanted, skipped, job.clock, job.threads):
         views = by_frame.get(frame, ())
         if picture is None:
             skipped.add("views: picture missing", f"{job.source} frame {frame}", len(views))

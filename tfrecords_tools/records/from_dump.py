@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from hand_tf.core import records_folder
 from hand_tf.core.processors import usable_cores
 from tfrecords_tools.dump import sequences
 from tfrecords_tools.dump.sequences import DumpSequence, Selection
@@ -50,9 +49,15 @@ def write(
     if identity["crops_from"] == Selection.crops_from:
         del identity["crops_from"]  # which builds that 0.2.0 began do not have
     identity["sequences"] = {sequence.name: sequences.digest(sequence) for sequence in dumps}
-    work_folder.claim_work_folder(settings.output, identity)
-    if (settings.output / records_folder.MANIFEST).is_file():
-        return records_folder.load_manifest(settings.output).report
+    identity["pictures"] = {sequence.name: sequences.fingerprint(sequence) for sequence in dumps}
+    with work_folder.claimed(settings.output, identity) as finished:
+        if finished:
+            return finished.report
+        return _write_records(dumps, settings, build_flags, processes, skipped, start)
+
+
+def _write_records(dumps, settings, build_flags, processes, skipped, start):
+    """Writes the records of `dumps` into a folder that is this build's; returns the report."""
     from tfrecords_tools.records import shards  # imports TensorFlow, which the workers do not need
 
     jobs = {sequence.name: camera_jobs(sequence, settings) for sequence in dumps}
@@ -62,7 +67,7 @@ def write(
     num_instants = sum(len(sequence.instants) for sequence in dumps)
     report = shards.report(groups, num_instants, skipped, time.monotonic() - start) | {"backgrounds": scenes}
     cameras = {sequence.name: sequence.cameras for sequence in dumps}
-    shards.write_manifest(settings, rates[0], cameras, build_flags, report, groups, index)
+    shards.write_manifest(settings, dumps[0].fps, cameras, build_flags, report, groups, index)
     shutil.rmtree(settings.output / "work" / "spool")
     return report
 
@@ -94,6 +99,7 @@ def camera_jobs(sequence: DumpSequence, settings: RecordsSettings) -> list[camer
         job = camera_pass.CameraJob(
             camera=camera,
             source=sequence.sources[camera.name],
+            clock=sequence.clocks.get(camera.name),
             instants=sequence.instants,
             samples=samples,
             crop_size=settings.crop_size,

@@ -11,6 +11,8 @@ from typing import Any
 
 import cv2
 
+from hand_tf.core import signals
+
 
 def _run(job):
     cv2.setNumThreads(1)  # there is a worker per core already
@@ -45,7 +47,9 @@ def pool(processes: int) -> Iterator[Callable[[Iterable[tuple]], Iterator[Any]]]
     def run(jobs):
         jobs, waiting = iter(jobs), []
         while True:
-            waiting += [executor.submit(_run, job) for job in itertools.islice(jobs, 3 * processes - len(waiting))]
+            more = list(itertools.islice(jobs, 3 * processes - len(waiting)))
+            with signals.children_ignore_ctrl_c():  # the executor starts its processes as jobs come
+                waiting += [executor.submit(_run, job) for job in more]
             if not waiting:
                 return
             yield waiting.pop(0).result()
@@ -54,5 +58,9 @@ def pool(processes: int) -> Iterator[Callable[[Iterable[tuple]], Iterator[Any]]]
         yield run
     except concurrent.futures.process.BrokenProcessPool as error:
         raise OSError("a worker died, perhaps out of memory: take fewer --workers and start again") from error
+    except BaseException:
+        for worker in multiprocessing.active_children():  # their jobs are started again by the next run
+            worker.terminate()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
