@@ -17,6 +17,7 @@ import re
 
 from benchmarks import dome_tables, learning_tables, performance_tables, scale_tables
 from hand_tf.core import atomic, command_line, reading
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 
 PAGES = ("performance.md", "scale.md", "dome.md", "pretraining.md", "learning.md")
@@ -40,14 +41,14 @@ def refresh(text: str, docs: pathlib.Path) -> str:
     Raises ValueError for an unknown table, a marker without its counterpart, or a measurement that is missing.
     """
     if not text.count("<!-- table:") == text.count("<!-- /table -->") == len(BLOCK.findall(text)):
-        raise ValueError("a marker `<!-- table: NAME -->` or `<!-- /table -->` without its counterpart")
+        raise InputError("a marker `<!-- table: NAME -->` or `<!-- /table -->` without its counterpart")
 
     def block(found):
         name, old = found.groups()
         if "<!-- table:" in old:
-            raise ValueError(f"table {name}: no `<!-- /table -->` before the next table")
+            raise InputError(f"table {name}: no `<!-- /table -->` before the next table")
         if name not in TABLES:
-            raise ValueError(f"table {name}: unknown; expected one of {', '.join(TABLES)}")
+            raise InputError(f"table {name}: unknown; expected one of {', '.join(TABLES)}")
         return f"<!-- table: {name} -->\n\n{TABLES[name](docs)}\n\n<!-- /table -->"
 
     return BLOCK.sub(block, text)
@@ -61,7 +62,7 @@ def main(settings: DocsTablesSettings) -> None:
         try:
             fresh = refresh(text, docs)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {error}") from error
         if fresh != text:
             atomic.write_text(path, fresh)
         print(f"{path}: {'written' if fresh != text else 'up to date'}")

@@ -12,6 +12,7 @@ import statistics
 
 from benchmarks import measurements
 from hand_tf.core import command_line, reading
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, check, setting
 
 PEOPLE, TEST = 40, "S32..S39"
@@ -41,7 +42,7 @@ def _scenario(count, labels):
 
 def _call(main, arguments):
     if command_line.run(main, arguments):
-        raise ValueError(f"{main.__module__} {' '.join(arguments)} failed")
+        raise InputError(f"{main.__module__} {' '.join(arguments)} failed")
 
 
 def collect(runs: pathlib.Path, settings: DomeSubjectsSettings) -> list[dict]:

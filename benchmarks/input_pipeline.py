@@ -35,6 +35,7 @@ import tensorflow as tf
 
 from benchmarks import measurements
 from hand_tf.core import command_line, records_folder
+from hand_tf.core.errors import InputError
 from hand_tf.core.records_folder import Records
 from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.data import triplets
@@ -220,7 +221,7 @@ def memory(records: Records, copies: int, batch_size: int) -> int:
         program += [f"--batch_size={batch_size}"]
         done = subprocess.run(program, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ValueError(f"the process that measures memory ended with: {done.stderr.strip()[-300:]}")
+        raise InputError(f"the process that measures memory ended with: {done.stderr.strip()[-300:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

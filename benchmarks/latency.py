@@ -37,6 +37,7 @@ import numpy as np
 
 from benchmarks import measurements
 from hand_tf.core import command_line, records_folder
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.serving import litert, model_files
 from hand_tf.training.settings import TrainingSettings
@@ -121,7 +122,7 @@ def exported_runs(settings: LatencySettings, folder: pathlib.Path) -> dict[str, 
         for kind, path in exported[name].items():
             arguments = [f"--run={run}", f"--output={path}", f"--format={kind}", f"--data_dir={settings.data_dir}"]
             if command_line.run(export.main, arguments):
-                raise ValueError(f"{run}: cannot be exported as {kind}")
+                raise InputError(f"{run}: cannot be exported as {kind}")
     return exported
 
 
@@ -138,7 +139,7 @@ def mediapipe_models(source: str | None, folder: pathlib.Path) -> dict[str, path
         searched = folder
     paths = {path.stem: path for path in searched.rglob("*.tflite") if path.stem in MEDIAPIPE}
     if len(paths) < len(MEDIAPIPE):
-        raise ValueError(f"--mediapipe={source}: expected {' and '.join(MEDIAPIPE)}, found {sorted(paths)}")
+        raise InputError(f"--mediapipe={source}: expected {' and '.join(MEDIAPIPE)}, found {sorted(paths)}")
     return paths
 
 

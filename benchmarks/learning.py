@@ -14,6 +14,7 @@ import pathlib
 
 from benchmarks import measurements
 from hand_tf.core import command_line, crops
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 from hand_tf.results import configurations
 from hand_tf.results.results_table import Cell, ResultsTable, load_results
@@ -58,7 +59,7 @@ def main(settings: LearningSettings) -> None:
     places = [(row, column) for row in reversed(found.rows) for column in found.columns if (row, column) in found.cells]
     rows = [row_of(*row, column, found.cells[row, column]) for row, column in places]
     if any(result["data"]["also_trained_on"] for result in found.results):
-        raise ValueError(f"{settings.runs}: some of these runs were tested on people that they were trained on")
+        raise InputError(f"{settings.runs}: some of these runs were tested on people that they were trained on")
     test = found.results[0]
     headline = {
         "name": settings.name,

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from hand_tf.core.errors import InputError
+
 PACKAGES = ("tensorflow", "keras", "jax", "numpy", "opencv-python-headless", "av")
 
 
@@ -77,7 +79,7 @@ def newest(docs: str | os.PathLike, name: str, suitable: Callable[[dict], Any] =
     path = pathlib.Path(docs) / f"{name}.jsonl"
     found = [line for line in (read(path) if path.is_file() else ()) if suitable(line["headline"])]
     if not found:
-        raise ValueError(f"{path}: no suitable measurement; run python -m benchmarks.{name}")
+        raise InputError(f"{path}: no suitable measurement; run python -m benchmarks.{name}")
     return found[-1]
 
 

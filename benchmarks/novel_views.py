@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks import measurements
 from hand_tf.core import command_line, drawing, reading, records_folder, schema, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 from hand_tf.data import labelled_crops, scenarios
 from hand_tf.nets import metrics, models
@@ -69,7 +70,7 @@ def draw_triplets(settings: NovelViewsSettings, records: records_folder.Records)
         others = np.flatnonzero(same & (np.arange(len(keys)) != source))
         elsewhere = np.flatnonzero((groups == groups[source]) & ~same)
         if not (len(others) and len(elsewhere)):
-            raise ValueError(f"{records.folder}: {keys[source]}: expected a second view, and a second instant")
+            raise InputError(f"{records.folder}: {keys[source]}: expected a second view, and a second instant")
         targets.append(random.choice(others))
         references.append(random.choice(elsewhere))
 

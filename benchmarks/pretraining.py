@@ -16,6 +16,7 @@ import shutil
 
 from benchmarks import measurements
 from hand_tf.core import command_line, reading
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 
 # Flagfile of a run: its name in table and plot, and of its picture.
@@ -104,7 +105,7 @@ def main(settings: PretrainingSettings) -> None:
     for name, run in runs.items():
         sheets = sorted((run.folder / "pictures").glob("novel_views_*.png"))
         if not sheets:
-            raise ValueError(f"{run.folder / 'pictures'}: no novel_views_*.png")
+            raise InputError(f"{run.folder / 'pictures'}: no novel_views_*.png")
         shutil.copyfile(sheets[-1], output / f"{RUNS[name][1]}.png")
     triplets, rows = table(runs)
     summary = runs["pretrain"].summary

@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks import measurements
 from benchmarks.scale_tables import SHARD, SIZES, VIEWS
 from hand_tf.core import command_line, reading, records_folder, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 from tfrecords_tools.dome import capture
 from tfrecords_tools.dump import panoptic
@@ -44,7 +45,7 @@ def record_bytes(size: int) -> float:
         dome = [sys.executable, "-m", "tfrecords_tools.dome", *arguments]
         done = subprocess.run(dome, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ValueError(f"the dome ended with: {done.stderr.strip()[-300:]}")
+            raise InputError(f"the dome ended with: {done.stderr.strip()[-300:]}")
         report = reading.read_json(pathlib.Path(folder) / "records" / records_folder.MANIFEST)["report"]
         return report["bytes"] / report["views"]
 

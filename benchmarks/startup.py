@@ -17,6 +17,7 @@ import time
 
 from benchmarks import measurements
 from hand_tf.core import command_line
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 
 COMMANDS = (
@@ -54,7 +55,7 @@ def first_step(records: str) -> list[tuple[str, float, float]]:
         done = subprocess.run(program, capture_output=True, text=True, check=False)
     last = done.stdout.splitlines()[-1:]
     if done.returncode or not last or not last[0].startswith("["):
-        raise ValueError(f"the training did not begin: {done.stderr.strip()[-300:]}")
+        raise InputError(f"the training did not begin: {done.stderr.strip()[-300:]}")
     return json.loads(last[0])
 
 

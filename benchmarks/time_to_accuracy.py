@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from benchmarks import measurements
 from hand_tf.core import command_line, reading
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, check, setting
 
 
@@ -87,7 +88,7 @@ def main(settings: TimeToAccuracySettings) -> None:
             places = [f"--data_dir={settings.data_dir}", f"--workdir={folder}", f"--seed={seed}"]
             keras.utils.clear_session(free_memory=True)
             if command_line.run(train.main, [*flags, *places]):
-                raise ValueError(f"{folder}: this run failed; what has finished is kept")
+                raise InputError(f"{folder}: this run failed; what has finished is kept")
             rows.append(measure(folder, errors))
     print(f"{'run':40}{'last':>8}" + "".join(f"{f'{error:g} mm':>22}" for error in errors))
     for row in rows:

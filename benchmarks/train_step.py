@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from benchmarks import measurements, steps
 from hand_tf.core import command_line
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 from hand_tf.training import regimes
 
@@ -69,7 +70,7 @@ def _peer_step(regime, sizes, mine, layout, threads, precision):
     batch = {key: x.contiguous(memory_format=layout) if x.ndim == 4 else x for key, x in batch.items()}
     here, there = steps.part_flops(mine), steps.peer_flops(step, batch)
     if here != there:
-        raise ValueError(f"operations of a forward pass {here} here, {there} in PyTorch: not the same network")
+        raise InputError(f"operations of a forward pass {here} here, {there} in PyTorch: not the same network")
     return lambda: float(step(batch))
 
 
@@ -133,7 +134,7 @@ def _told(pipes, name):
     try:
         answer = pipes[name].recv()
     except EOFError as error:
-        raise ValueError(f"{name}: its process died") from error
+        raise InputError(f"{name}: its process died") from error
     if isinstance(answer, ValueError):
         raise answer
     return answer
@@ -147,7 +148,7 @@ def _check_losses(regime, losses, precision):
     tolerance = 1e-2 if precision == "float32" else 5e-2
     for name, found in losses.items():
         if not np.allclose(found, losses["ours"], rtol=tolerance):
-            raise ValueError(f"{regime.name}: losses {losses['ours']} here, {found} in PyTorch, {name}")
+            raise InputError(f"{regime.name}: losses {losses['ours']} here, {found} in PyTorch, {name}")
 
 
 def measure(regime: regimes.Regime, sizes: steps.Sizes, count: int, names: list, settings: TrainStepSettings):

@@ -37,6 +37,7 @@ import dataclasses
 import os
 
 from hand_tf.core import command_line, crops, reading, records_folder, run_folder
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.nets import parts
 from hand_tf.serving import model_files
@@ -110,7 +111,7 @@ def records_of_run(data_dir: str | os.PathLike, run: str | os.PathLike, summary:
     """The records in `data_dir`. Raises ValueError if the run with this summary has learned from others."""
     records = records_folder.open_records(data_dir)
     if summary.get("records") != records.manifest.digest:
-        raise ValueError(f"--data_dir={data_dir}: not the records that {run} learned from")
+        raise InputError(f"--data_dir={data_dir}: not the records that {run} learned from")
     return records
 
 

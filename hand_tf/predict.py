@@ -37,6 +37,7 @@ import pathlib
 import sys
 
 from hand_tf.core import command_line, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.core.images import MAX_PIXELS
 from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.serving import boxes, estimator, intrinsics, model_files, predictions
@@ -98,7 +99,7 @@ def main(settings: PredictSettings) -> None:
     """Predicts the poses and writes them."""
     output, left_out = pathlib.Path(settings.output), LeftOut()
     if (output / predictions.PREDICTIONS).exists() and not settings.overwrite:
-        raise ValueError(f"--output={output}: holds predictions already; choose another folder or pass --overwrite")
+        raise InputError(f"--output={output}: holds predictions already; choose another folder or pass --overwrite")
     # All that can be wrong is looked at before TensorFlow, which takes seconds to load.
     description = model_files.read_description(settings.model)
     camera = intrinsics.read_camera(settings.intrinsics, settings.camera) if settings.intrinsics else None
@@ -129,7 +130,7 @@ def main(settings: PredictSettings) -> None:
             write(entries)
             found.add(entries)
         if not found.hands:
-            raise ValueError(f"nothing could be predicted; {left_out.problems[0]}")
+            raise InputError(f"nothing could be predicted; {left_out.problems[0]}")
     _report(settings, head, found, left_out)
 
 

@@ -18,6 +18,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from hand_tf.core import command_line
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, check, setting
 
 
@@ -92,7 +93,7 @@ def _call(main: Callable, arguments: Sequence[str]) -> None:
     if status == 130:
         raise KeyboardInterrupt
     if status:
-        raise ValueError(f"{main.__module__} failed, so the study stops here; what has finished is kept")
+        raise InputError(f"{main.__module__} failed, so the study stops here; what has finished is kept")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hand_tf.core import command_line, crops, drawing, records_folder
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, check, setting
 
 _CELL = 192  # px: smaller crops are enlarged to about this size
@@ -114,7 +115,7 @@ def main(settings: InspectSettings) -> None:
     print("\n".join(table(manifest)))
     damaged = records_folder.damaged(folder, manifest)
     if damaged:
-        raise ValueError(f"{folder}: checksum differs from the manifest's: {', '.join(damaged)}")
+        raise InputError(f"{folder}: checksum differs from the manifest's: {', '.join(damaged)}")
     print("All checksums agree.")
     if settings.output:
         rows = sample_rows(records_folder.read_index(folder), settings.num_instants, settings.seed)

@@ -25,6 +25,7 @@ import torch
 
 from benchmarks import measurements, steps
 from hand_tf.core import command_line
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.training import regimes
 
@@ -90,7 +91,7 @@ def _peer(regime, sizes, mine, precision, compiled):
     dtype = torch.bfloat16 if precision == "mixed_bfloat16" else None
     step, host = steps.peer(regime, sizes, mine, dtype)
     if steps.peer_flops(step, host) != steps.part_flops(mine):
-        raise ValueError("not the same network: the operations of a forward pass differ")
+        raise InputError("not the same network: the operations of a forward pass differ")
     step = step.to(DEVICE, memory_format=torch.channels_last)
     if compiled:
         # On a CPU only the graph is captured: building C++ would take the miniature's minute.
@@ -117,7 +118,7 @@ def measure(regime: regimes.Regime, sizes: steps.Sizes, precision: str, settings
     sides["ours"] = _ours(mine)
     losses = {name: run(3) for name, run in sides.items()}  # compiles; all start from the same weights
     if not np.allclose(list(losses.values()), losses["ours"], rtol=2e-2 if precision == "float32" else 1e-1):
-        raise ValueError(f"{regime.name}: the mean losses of the first steps differ: {losses}")
+        raise InputError(f"{regime.name}: the mean losses of the first steps differ: {losses}")
     seconds = {name: [] for name in sides}
     for _ in range(settings.rounds):
         for name, run in sides.items():

@@ -29,6 +29,7 @@ from typing import Any
 from absl import flags
 
 from hand_tf.core import remarks, signals, stderr_filter
+from hand_tf.core.errors import InputError
 from hand_tf.core.flagfiles import expand_flagfiles
 from hand_tf.core.setting_fields import SettingError, as_text
 
@@ -182,7 +183,7 @@ def settings_class_of(main: Callable) -> type:
 def run(main: Callable, arguments: Sequence[str], as_program: bool = False) -> int:
     """Runs a command in this process and returns its exit status.
 
-    Wrong flags give one line and status 2, wrong input (ValueError, OSError) one line and status 1, Ctrl-C one line and
+    Wrong flags give one line and status 2, wrong input (InputError, OSError) one line and status 1, Ctrl-C one line and
     status 130, SIGTERM as a program one line and status 143.
     `as_program` leaves out TensorFlow's start-up messages, unless --verbose is given, for the rest of the process.
     """
@@ -204,7 +205,7 @@ def run(main: Callable, arguments: Sequence[str], as_program: bool = False) -> i
     except SettingError as error:
         print(f"error: {error} (--help lists the flags)", file=sys.stderr)
         return 2
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             raise
         print(f"error: {error}", file=sys.stderr)

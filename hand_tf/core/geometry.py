@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from hand_tf.core import skeleton
+from hand_tf.core.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def rotation_to_z(ray: np.ndarray) -> np.ndarray:
     """The smallest rotation [3, 3] that turns `ray` [3], of any length, onto +z. Raises ValueError for -z."""
     x, y, z = np.asarray(ray, np.float64) / np.linalg.norm(ray)
     if z < -1 + 1e-9:
-        raise ValueError("a ray that points backwards has no smallest rotation onto the optical axis")
+        raise InputError("a ray that points backwards has no smallest rotation onto the optical axis")
     return np.reshape(rotation_to_z_entries(x, y, z), (3, 3))
 
 
@@ -119,7 +120,7 @@ def triangulate(pixels: np.ndarray, cameras: Sequence[Camera]) -> np.ndarray:
     Raises ValueError for fewer than two views.
     """
     if len(cameras) < 2:
-        raise ValueError(f"triangulation needs at least two views, got {len(cameras)}")
+        raise InputError(f"triangulation needs at least two views, got {len(cameras)}")
     rows = []
     for pixel, camera in zip(pixels, cameras, strict=True):
         (x, y), P = undistort([pixel], camera)[0], np.column_stack([camera.R, camera.t])

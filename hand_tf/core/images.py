@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import PIL.Image
 
+from hand_tf.core.errors import InputError
+
 MAX_PIXELS = 200_000_000  # of one picture, unless the caller says otherwise; three bytes each in memory
 Window = tuple[int, int, int, int]  # left, top, right, bottom px of a part of an image; right and bottom are exclusive
 
@@ -32,7 +34,7 @@ class Image:
         return self._pixels
 
 
-class TooLarge(ValueError):
+class TooLarge(InputError):
     """A picture of more pixels than the caller allows."""
 
 

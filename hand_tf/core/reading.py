@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from hand_tf.core import atomic, remarks
+from hand_tf.core.errors import InputError
 
 SEPARATORS = (",", ";", "\t")
 
@@ -32,7 +33,7 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def _not_utf8(path, error):
-    return ValueError(f"{path}: not UTF-8 text ({error}); save it as UTF-8 (in Excel: CSV UTF-8)")
+    return InputError(f"{path}: not UTF-8 text ({error}); save it as UTF-8 (in Excel: CSV UTF-8)")
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -40,9 +41,9 @@ def read_json(path: str | os.PathLike) -> Any:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
+        raise InputError(f"{path}: not valid JSON ({error})") from error
     except RecursionError as error:
-        raise ValueError(f"{path}: not valid JSON (nested too deeply)") from error
+        raise InputError(f"{path}: not valid JSON (nested too deeply)") from error
 
 
 def read_json_object(path: str | os.PathLike, fields: Iterable[str] = (), sealed: bool = False) -> dict:
@@ -53,13 +54,13 @@ def read_json_object(path: str | os.PathLike, fields: Iterable[str] = (), sealed
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: a JSON object expected")
+        raise InputError(f"{path}: a JSON object expected")
     seal = content.pop(atomic.SEAL, None)
     if seal is not None and seal != _sha256_of(content):
-        raise ValueError(f"{path}: changed or damaged since it was written (it does not have its {atomic.SEAL})")
+        raise InputError(f"{path}: changed or damaged since it was written (it does not have its {atomic.SEAL})")
     missing = [name for name in fields if name not in content]
     if missing:
-        raise ValueError(f"{path}: field {missing[0]}: missing")
+        raise InputError(f"{path}: field {missing[0]}: missing")
     if seal is None and sealed:
         remarks.remark(f"{path}: older than the hash that would tell whether it was changed; not checked")
     return content
@@ -87,7 +88,7 @@ def read_table(path: str | os.PathLike, columns: Iterable[str]) -> list[tuple[in
         names = [ours.get(name.lower(), name) for name in _cells(header, separator) or ()]
         missing = [name for name in columns if name not in names]
         if missing:
-            raise ValueError(f"{path}: columns {','.join(columns)} expected, missing: {','.join(missing)}")
+            raise InputError(f"{path}: columns {','.join(columns)} expected, missing: {','.join(missing)}")
         return [(number, _row(names, _cells(line, separator) or ())) for number, line in lines]
 
 
@@ -115,10 +116,10 @@ def read_rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[list[
         reader = csv.reader(file)
         found = next(reader, [])
         if found != list(columns):
-            raise ValueError(f"{path}: columns {','.join(columns)} expected, found: {','.join(found) or 'none'}")
+            raise InputError(f"{path}: columns {','.join(columns)} expected, found: {','.join(found) or 'none'}")
         for row in reader:
             if len(row) != len(found):
-                raise ValueError(f"{path}: line {reader.line_num}: {len(found)} cells expected, found {len(row)}")
+                raise InputError(f"{path}: line {reader.line_num}: {len(found)} cells expected, found {len(row)}")
             yield row
 
 
@@ -130,7 +131,7 @@ def _opened_table(path):
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from error
     except csv.Error as error:
-        raise ValueError(f"{path}: not a table of comma-separated values ({error})") from error
+        raise InputError(f"{path}: not a table of comma-separated values ({error})") from error
 
 
 def numbers(entry: dict, field: str, shape: tuple[int, ...], where: str) -> np.ndarray:
@@ -138,9 +139,9 @@ def numbers(entry: dict, field: str, shape: tuple[int, ...], where: str) -> np.n
     try:
         values = np.asarray(entry[field], np.float64).reshape(shape)
     except (KeyError, OverflowError, TypeError, ValueError):
-        raise ValueError(f"{where}: field {field}: {_described(shape)} expected") from None
+        raise InputError(f"{where}: field {field}: {_described(shape)} expected") from None
     if not np.all(np.isfinite(values)):
-        raise ValueError(f"{where}: field {field}: finite numbers expected")
+        raise InputError(f"{where}: field {field}: finite numbers expected")
     return values
 
 

@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Iterable
 
 from hand_tf.core import atomic, reading
+from hand_tf.core.errors import InputError
 
 SCHEMA_VERSION = 1  # of `manifest.json`, the index and the record (`schema`)
 MANIFEST, INDEX = "manifest.json", "index.csv"
@@ -123,7 +124,7 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
     manifest = _read_manifest(path)
     index = folder / INDEX
     if not index.is_file() or atomic.sha256(index) != manifest.index_sha256:
-        raise ValueError(f"{index}: missing, cut short or changed (its SHA-256 is not the manifest's); build again")
+        raise InputError(f"{index}: missing, cut short or changed (its SHA-256 is not the manifest's); build again")
     for group in manifest.groups:
         for shard in group.shards:
             check_size(folder / shard.file, shard)
@@ -135,10 +136,10 @@ def _read_manifest(path):
     try:
         content = reading.read_json_object(path, ["schema_version"], sealed=True)
     except ValueError as error:
-        raise ValueError(f"{wrong} ({str(error).removeprefix(f'{path}: ')})") from error
+        raise InputError(f"{wrong} ({str(error).removeprefix(f'{path}: ')})") from error
     found = content["schema_version"]
     if found != SCHEMA_VERSION:
-        raise ValueError(f"{path}: schema_version is {found}, this code reads {SCHEMA_VERSION}; build again")
+        raise InputError(f"{path}: schema_version is {found}, this code reads {SCHEMA_VERSION}; build again")
     try:
         groups = tuple(
             _entry(Group, group | {"shards": tuple(_entry(Shard, shard) for shard in group["shards"])})
@@ -146,11 +147,11 @@ def _read_manifest(path):
         )
         return _entry(Manifest, content | {"groups": groups})
     except KeyError as error:
-        raise ValueError(f"{wrong} (field {error.args[0]}: missing)") from error
+        raise InputError(f"{wrong} (field {error.args[0]}: missing)") from error
     except (AttributeError, TypeError) as error:
-        raise ValueError(f"{wrong} (field groups: a list of objects with their shards expected)") from error
+        raise InputError(f"{wrong} (field groups: a list of objects with their shards expected)") from error
     except ValueError as error:
-        raise ValueError(f"{wrong} ({error})") from error
+        raise InputError(f"{wrong} ({error})") from error
 
 
 def _entry(kind, values):
@@ -158,7 +159,7 @@ def _entry(kind, values):
     values = {_COUNTS.get(word, word): value for word, value in values.items()}
     expected = {field.name for field in dataclasses.fields(kind)}
     for name in sorted(expected ^ values.keys()):
-        raise ValueError(f"field {name}: {'missing' if name in expected else 'unknown'}")
+        raise InputError(f"field {name}: {'missing' if name in expected else 'unknown'}")
     return kind(**values)
 
 
@@ -168,7 +169,7 @@ def check_size(path: pathlib.Path, shard: Shard) -> None:
         raise FileNotFoundError(f"{path}: the manifest lists this shard, but it is not there")
     size = path.stat().st_size
     if size != shard.bytes:
-        raise ValueError(f"{path}: {size} bytes, the manifest says {shard.bytes}; the shard is cut short or changed")
+        raise InputError(f"{path}: {size} bytes, the manifest says {shard.bytes}; the shard is cut short or changed")
 
 
 def damaged(folder: str | os.PathLike, manifest: Manifest) -> list[str]:
@@ -193,7 +194,7 @@ def read_index(folder: str | os.PathLike) -> list[dict]:
     for row in reading.read_rows(path, INDEX_FIELDS):
         key, shard, sequence, subject, side, frame, names, labelled = row
         if not frame.isdecimal():
-            raise ValueError(f"{path}: record {key}: frame {frame!r}: a whole number expected")
+            raise InputError(f"{path}: record {key}: frame {frame!r}: a whole number expected")
         index.append(
             {
                 "key": key,

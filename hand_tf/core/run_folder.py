@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from hand_tf.core import atomic, command_line, reading
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import as_flags, as_texts
 
 
@@ -45,17 +46,17 @@ def look_at_run_folder(workdir: str | pathlib.Path, settings: Any, digest: str, 
         return False
     text = reading.read_text(path)
     if _stamp(digest) not in text.splitlines():
-        raise ValueError(f"{path}: the run learned from other records than --data_dir holds now; use another --workdir")
+        raise InputError(f"{path}: the run learned from other records than --data_dir holds now; use another --workdir")
     try:
         begun = command_line.parse(type(settings), [line for line in text.splitlines() if line.startswith("--")])
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
     before, now = as_texts(begun), as_texts(settings)
     names = sorted((before.keys() | now.keys()) - set(may_change))
     changed = [name for name in names if before.get(name) != now.get(name)]
     if changed:
         name = "regime" if "regime" in changed else changed[0]
-        raise ValueError(
+        raise InputError(
             f"{path}: belongs to a run with --{name}={before.get(name)}, asked for --{name}={now.get(name)}"
             f" ({len(changed)} flags differ); use another --workdir"
         )
@@ -90,4 +91,4 @@ def check_file(path: str | pathlib.Path) -> None:
     summary = summary_path(path.parent)
     expected = reading.read_json_object(summary).get("files", {}).get(path.name) if summary.is_file() else None
     if expected and atomic.sha256(path) != expected:
-        raise ValueError(f"{path}: damaged, or not the file that this run left (its SHA-256 is not that in run.json)")
+        raise InputError(f"{path}: damaged, or not the file that this run left (its SHA-256 is not that in run.json)")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hand_tf.core import atomic, skeleton
+from hand_tf.core import atomic, skeleton, tensorflow_errors
+from hand_tf.core.errors import InputError
 
 _STRINGS = tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True)
 _MATRICES = tf.io.FixedLenSequenceFeature([3, 3], tf.float32, allow_missing=True)
@@ -59,10 +60,10 @@ def encode(record: dict[str, Any]) -> bytes:
     Raises ValueError if a name is missing or unknown, or if the fields of `PER_VIEW` differ in length.
     """
     if record.keys() != FEATURES.keys():
-        raise ValueError(f"record has fields {sorted(record)}, expected {sorted(FEATURES)}")
+        raise InputError(f"record has fields {sorted(record)}, expected {sorted(FEATURES)}")
     counts = {name: len(record[name]) for name in PER_VIEW}
     if len(set(counts.values())) != 1:
-        raise ValueError(f"record {record['key']}: one entry per view expected, got {counts}")
+        raise InputError(f"record {record['key']}: one entry per view expected, got {counts}")
     features = {name: _feature(record[name], spec.dtype) for name, spec in FEATURES.items()}
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
@@ -86,10 +87,10 @@ def write_shard(path: str | os.PathLike, serialized: Iterable[bytes]) -> None:
 
     Raises OSError if it cannot be written.
     """
-    with atomic.renaming(path, f"{path}.partial") as partial:
-        try:
-            with tf.io.TFRecordWriter(str(partial)) as writer:
-                for record in serialized:
-                    writer.write(record)
-        except tf.errors.OpError as error:  # a full disk, for instance, in TensorFlow's words
-            raise OSError(f"{path}: cannot be written ({error.message})") from error
+    with (
+        atomic.renaming(path, f"{path}.partial") as partial,
+        tensorflow_errors.as_os_errors(path),
+        tf.io.TFRecordWriter(str(partial)) as writer,
+    ):
+        for record in serialized:
+            writer.write(record)

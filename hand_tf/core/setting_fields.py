@@ -18,6 +18,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+from hand_tf.core.errors import InputError
+
 _LIMITS = {
     "low": ("at least", operator.ge),
     "above": ("above", operator.gt),
@@ -26,7 +28,7 @@ _LIMITS = {
 }
 
 
-class SettingError(ValueError):
+class SettingError(InputError):
     """A flag with a value that cannot be, or flags that contradict each other."""
 
 

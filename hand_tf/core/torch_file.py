@@ -12,6 +12,8 @@ from typing import IO
 
 import numpy as np
 
+from hand_tf.core.errors import InputError
+
 MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
@@ -22,7 +24,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         with open(path, "rb") as file:
             return _read(file)
     except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as a file of torch tensors: {error}") from error
+        raise InputError(f"{path}: cannot be read as a file of torch tensors: {error}") from error
 
 
 class _TensorsOnly(pickle.Unpickler):
@@ -45,7 +47,7 @@ class _TensorsOnly(pickle.Unpickler):
 def _read(file: IO[bytes]):
     magic, _, machine = (_TensorsOnly(file).load() for _ in range(3))
     if magic != MAGIC or not machine["little_endian"]:
-        raise ValueError("magic number and little-endian values expected")
+        raise InputError("magic number and little-endian values expected")
     tensors = _TensorsOnly(file).load()
     dtypes = {storage[1]: storage[0] for storage, *_ in tensors.values()}
     storages = {}
@@ -59,6 +61,6 @@ def _view(values, offset, shape, strides):
     """A tensor of `values`; its axes may be in any order in memory (`strides` in elements)."""
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if min(offset, *strides, *shape, 0) < 0 or last >= len(values):
-        raise ValueError("a tensor lies outside its storage")
+        raise InputError("a tensor lies outside its storage")
     steps = [stride * values.itemsize for stride in strides]
     return np.lib.stride_tricks.as_strided(values[offset:], shape, steps, writeable=False).copy()

@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from hand_tf.core.errors import InputError
 from hand_tf.core.images import Window
 
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
@@ -111,11 +112,11 @@ def _opened(path):
     except av.FFmpegError as error:
         if isinstance(error, OSError):  # the file is missing or may not be read
             raise OSError(error.errno, error.strerror, str(path)) from error
-        raise ValueError(message) from error
+        raise InputError(message) from error
     with container:
         stream = next(iter(container.streams.video), None)
         if stream is None or stream.codec_context is None:
-            raise ValueError(message)
+            raise InputError(message)
         yield container, stream
 
 
@@ -127,7 +128,7 @@ def read_clock(path: str | os.PathLike) -> Clock:
         rate, start = _rate(stream), float((stream.start_time or 0) * stream.time_base)
         seconds, mean_rate = _seconds(container, stream), float(stream.average_rate or rate)
     if not 0 < rate < 1000:
-        raise ValueError(f"{path}: not a video that FFmpeg can read: it states no frames per second")
+        raise InputError(f"{path}: not a video that FFmpeg can read: it states no frames per second")
     return Clock(rate, mean_rate, start, seconds)
 
 

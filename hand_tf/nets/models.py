@@ -12,6 +12,7 @@ import keras
 from keras import layers as kl
 
 from hand_tf.core import skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.nets import layers, mobile, point_layers, pose_layers, resnet
 
 BACKBONES = ("resnet18", "mobile")
@@ -46,7 +47,7 @@ def encoder(
         ValueError: an image_size, backbone or stem that cannot be.
     """
     if image_size % 32:
-        raise ValueError(f"image_size {image_size}: expected a multiple of 32 px")
+        raise InputError(f"image_size {image_size}: expected a multiple of 32 px")
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     normalized = layers.NormalizeImage(name="normalize")(image)
     if backbone == "resnet18":
@@ -54,13 +55,13 @@ def encoder(
     elif backbone == "mobile":
         maps = mobile.backbone(normalized, width=width, stem=stem)
     else:
-        raise ValueError(f"backbone {backbone!r}: expected {' or '.join(BACKBONES)}")
+        raise InputError(f"backbone {backbone!r}: expected {' or '.join(BACKBONES)}")
     if points == "heatmaps":
         latent = _heatmap_points(maps[-3:], num_points, 4 * width)
     elif points == "dense":
         latent = _dense_points(maps[-1], num_points, normalize_points)
     else:
-        raise ValueError(f"points {points!r}: expected {' or '.join(POINTS)}")
+        raise InputError(f"points {points!r}: expected {' or '.join(POINTS)}")
     pooled = kl.GlobalAveragePooling2D(name="pool")(maps[-1])
     appearance = kl.Dense(appearance_size, name="appearance_dense")(pooled)
     return keras.Model(image, {"points": latent, "appearance": appearance}, name="encoder")
@@ -183,7 +184,7 @@ def pose_head(
     Raises ValueError for another kind.
     """
     if kind not in HEADS:
-        raise ValueError(f"kind {kind!r}: expected {' or '.join(HEADS)}")
+        raise InputError(f"kind {kind!r}: expected {' or '.join(HEADS)}")
     points = keras.Input((num_points, 3), name="points")
     if kind == "linear":
         shape = points

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 
 from hand_tf.core import run_folder
+from hand_tf.core.errors import InputError
 
 if typing.TYPE_CHECKING:
     import keras
@@ -37,7 +38,7 @@ def find_part(folder: str | os.PathLike, name: str) -> pathlib.Path:
     if not zipfile.is_zipfile(path):
         with open(path, "rb") as file:
             begins = file.read(2) == b"PK"
-        raise ValueError(f"{path}: {'cut short, or damaged' if begins else 'not a file that Keras has written'}")
+        raise InputError(f"{path}: {'cut short, or damaged' if begins else 'not a file that Keras has written'}")
     return path
 
 
@@ -61,13 +62,13 @@ def load_part(folder: str | os.PathLike, name: str, crop_size: int | None = None
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         written = _written_by(path)
         if written not in (None, keras.__version__):
-            raise ValueError(
+            raise InputError(
                 f"{path}: Keras {written} has written it, and this is Keras {keras.__version__}"
             ) from error
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: damaged, or not a model of hand_tf ({reason:.200})") from error
+        raise InputError(f"{path}: damaged, or not a model of hand_tf ({reason:.200})") from error
     if name == "encoder" and crop_size not in (None, part.input.shape[1]):
-        raise ValueError(f"{path}: this encoder reads crops of {part.input.shape[1]} px, not of {crop_size} px")
+        raise InputError(f"{path}: this encoder reads crops of {part.input.shape[1]} px, not of {crop_size} px")
     return part
 
 

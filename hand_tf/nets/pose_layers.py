@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from hand_tf.core.errors import InputError
 from hand_tf.core.skeleton import NUM_JOINTS, ROOT
 
 
@@ -90,7 +91,7 @@ class UnstandardizePose(keras.layers.Layer):
     def build(self, input_shape):
         shape = (NUM_JOINTS, 3)
         if input_shape[-1] != NUM_JOINTS * 3:
-            raise ValueError(f"{self.name}: expected [batch, {NUM_JOINTS * 3}], got {tuple(input_shape)}")
+            raise InputError(f"{self.name}: expected [batch, {NUM_JOINTS * 3}], got {tuple(input_shape)}")
         self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
         self.std = self.add_weight(shape=shape, initializer="ones", trainable=False, name="std")
 
@@ -103,9 +104,9 @@ class UnstandardizePose(keras.layers.Layer):
         mean, std = np.asarray(mean, "float32"), np.asarray(std, "float32")
         for name, value in (("mean", mean), ("std", std)):
             if value.shape != (NUM_JOINTS, 3) or not np.isfinite(value).all():
-                raise ValueError(f"{name}: expected finite [{NUM_JOINTS}, 3], got {value.shape} {value.ravel()[:3]}")
+                raise InputError(f"{name}: expected finite [{NUM_JOINTS}, 3], got {value.shape} {value.ravel()[:3]}")
         if (std < 0).any():
-            raise ValueError(f"std: expected values >= 0, got {std.min()}")
+            raise InputError(f"std: expected values >= 0, got {std.min()}")
         if not self.built:
             self.build((None, NUM_JOINTS * 3))
         self.mean.assign(mean)

@@ -15,6 +15,7 @@ and shifts the picture by a pixel. So padding is explicit: weights trained with 
 
 import keras
 
+from hand_tf.core.errors import InputError
 from hand_tf.nets import weight_files
 from hand_tf.nets.layers import BatchNorm
 
@@ -40,7 +41,7 @@ def resnet18(
         ValueError: an unknown stem.
     """
     if stem not in ("imagenet", "small"):
-        raise ValueError(f"stem: expected imagenet or small, got {stem!r}")
+        raise InputError(f"stem: expected imagenet or small, got {stem!r}")
     kernel = 7 if stem == "imagenet" else 3
     x = _conv(image, width, kernel, 2, "conv1")
     x = BatchNorm(name="bn1")(x)

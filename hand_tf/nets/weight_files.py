@@ -8,6 +8,8 @@ import keras
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from hand_tf.core.errors import InputError
+
 Variable = keras.Variable
 # Axes of a kernel in torch, [out, in, height, width] or for depthwise ones [channels, 1, height, width], in our order.
 _CONVOLUTION, _DEPTHWISE = (2, 3, 1, 0), (2, 3, 0, 1)
@@ -52,8 +54,8 @@ def _read(path):
             with h5py.File(path) as file:
                 return {name: item[...] for name, item in file.items() if isinstance(item, h5py.Dataset)}
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: cannot be read as a weights file: {error}") from error
-    raise ValueError(f"{path}: expected a .safetensors or .h5 file")
+        raise InputError(f"{path}: cannot be read as a weights file: {error}") from error
+    raise InputError(f"{path}: expected a .safetensors or .h5 file")
 
 
 def _axes(layer, variable):
@@ -68,8 +70,8 @@ def _pick(tensors, name, shape, axes, path):
     for ours, theirs in enumerate(axes):
         expected[theirs] = shape[ours]
     if name not in tensors:
-        raise ValueError(f"{path}: tensor {name} is missing, expected shape {expected}")
+        raise InputError(f"{path}: tensor {name} is missing, expected shape {expected}")
     value = tensors[name]
     if list(value.shape) != expected:
-        raise ValueError(f"{path}: tensor {name} has shape {list(value.shape)}, expected {expected}")
+        raise InputError(f"{path}: tensor {name} has shape {list(value.shape)}, expected {expected}")
     return value.transpose(axes)

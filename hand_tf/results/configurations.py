@@ -41,7 +41,7 @@ MEANING = {
 # Flags that do not make a run another experiment.
 SAME_EXPERIMENT = {
     *("regime", "scenario", "seed", "workdir", "data_dir", "init_from", "checkpoint_every", "pictures_every"),
-    *("probe_every", "probe_crops", "probe_fit", "probe_test"),
+    *("perceptual_sha256", "probe_every", "probe_crops", "probe_fit", "probe_test"),
 }
 # Of the flags of paper/..., those that a size file may set without making it another method.
 _OF_SIZES = {"mask_weight"}  # which counts for nothing without a mask

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import hand_tf
 from hand_tf.core import fusion, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.core.processors import usable_cores
 from hand_tf.core.records_folder import Records
 from hand_tf.data import scenarios
@@ -63,7 +64,7 @@ def _evaluate(workdir, records, subjects, rules, box_margin, max_crops, batch_si
         options = {"rule": rule, "box_margin": box_margin, "batch_size": batch_size}
         crops = predictions.predict(estimator, records, chosen, **options)
         if not np.isfinite(crops["predicted"]).all():
-            raise ValueError(f"{workdir}: predicts poses that are not finite; its training has diverged")
+            raise InputError(f"{workdir}: predicts poses that are not finite; its training has diverged")
         crops["pose_weight"][:, run["unlabelled_joints"]] = 0  # which the run does not estimate
         true, weights, names = crops["pose"], crops["pose_weight"], crops["subject"]
         results[rule] = measure(true, crops["predicted"], weights, names)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from hand_tf.core import drawing, records_folder
+from hand_tf.core.errors import InputError
 from hand_tf.core.records_folder import Records
 from hand_tf.data import batching, labelled_crops
 from hand_tf.nets import metrics, models
@@ -30,7 +31,7 @@ def open_tested(table: ResultsTable, data_dir: str | os.PathLike) -> Records:
     """The records that the results were measured on. Raises ValueError if `data_dir` holds others."""
     records, test = records_folder.open_records(data_dir), table.results[0]["data"]
     if records.manifest.index_sha256 != test["index_sha256"]:
-        raise ValueError(f"{data_dir}: not the records that the results were measured on (index_sha256 differs)")
+        raise InputError(f"{data_dir}: not the records that the results were measured on (index_sha256 differs)")
     return records
 
 

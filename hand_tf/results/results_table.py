@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Sequence
 
 from hand_tf.core import crops, reading, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.results import configurations
 
 RESULTS_FILE = "results.json"  # of a run folder
@@ -29,10 +30,10 @@ def load_results(root: pathlib.Path) -> list[dict]:
         result = reading.read_json_object(path)
         missing = {"run", "data", "crops", "results", "versions", "machine"} - set(result)
         if missing:
-            raise ValueError(f"{path}: not a result of `hand-tf evaluate`, {', '.join(sorted(missing))} missing")
+            raise InputError(f"{path}: not a result of `hand-tf evaluate`, {', '.join(sorted(missing))} missing")
         results.append(result | {"file": str(path), "folder": str(path.parent.relative_to(root))})
     if not results:
-        raise ValueError(f"{root}: no {RESULTS_FILE} below it; measure runs with `hand-tf evaluate` first")
+        raise InputError(f"{root}: no {RESULTS_FILE} below it; measure runs with `hand-tf evaluate` first")
     return results
 
 
@@ -69,7 +70,7 @@ class ResultsTable:
         self.results = results
         self.rules = [rule for rule in crops.CROP_RULES if all(rule in result["results"] for result in results)]
         if not self.rules:
-            raise ValueError("the results share no crop rule; evaluate all runs with --crop=both")
+            raise InputError("the results share no crop rule; evaluate all runs with --crop=both")
         self.rule = self.rules[0]
         self.cells: dict[tuple[Row, str], list[dict]] = {}
         positions = {}
@@ -115,7 +116,7 @@ def _check_same_test(results):
     for result in results[1:]:
         for name in ("index_sha256", "subjects", "max_crops", "box_margin"):
             if result["data"][name] != first["data"][name]:
-                raise ValueError(
+                raise InputError(
                     f"{result['file']}: measured with {name} {result['data'][name]}, {first['file']} with"
                     f" {first['data'][name]}; runs in one table need the same test: evaluate again, or report on them"
                     " separately"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from hand_tf.core import geometry, reading, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.serving.left_out import LeftOut
 
 Box = tuple[float, float, float, float]  # x, y, width, height px
@@ -33,9 +34,9 @@ def parse_box(values: Iterable[str | float], where: str) -> Box:
     except (TypeError, ValueError):
         box = ()
     if len(box) != 4 or not np.all(np.isfinite(box)):
-        raise ValueError(f"{where}: four numbers x,y,width,height expected")
+        raise InputError(f"{where}: four numbers x,y,width,height expected")
     if min(box[2:]) <= 0:
-        raise ValueError(f"{where}: width and height above 0 expected")
+        raise InputError(f"{where}: width and height above 0 expected")
     return box
 
 
@@ -55,17 +56,17 @@ def read_boxes(path: str | os.PathLike, side: str, left_out: LeftOut) -> dict[pa
         else:
             hands.setdefault(pathlib.Path(os.path.normpath(path.parent / row["file"])), []).append(hand)
     if not hands:
-        raise ValueError(left_out.problems[0] if left_out.hands else f"{path}: no boxes; nothing to do")
+        raise InputError(left_out.problems[0] if left_out.hands else f"{path}: no boxes; nothing to do")
     return hands
 
 
 def _hand_of(row, side, where):
     """The hand of a row. Raises ValueError, which starts with `where`, for a wrong one."""
     if None in row or None in row.values():  # too many cells, too few cells
-        raise ValueError(f"{where}: {len(row.keys() - {None})} cells expected")
+        raise InputError(f"{where}: {len(row.keys() - {None})} cells expected")
     hand = HandBox(parse_box([row[name] for name in FIELDS], where), row.get("hand") or side)
     if hand.side not in skeleton.SIDES:
-        raise ValueError(f"{where}: field hand: {hand.side!r}, expected right or left")
+        raise InputError(f"{where}: field hand: {hand.side!r}, expected right or left")
     return hand
 
 
@@ -82,9 +83,9 @@ def check_box(box: Box, width: int, height: int, camera: geometry.Camera | None,
     """
     x, y, box_width, box_height = box
     if x >= width or y >= height or x + box_width <= 0 or y + box_height <= 0:
-        raise ValueError(f"{where}: the box {box} lies outside the picture ({width}x{height} px)")
+        raise InputError(f"{where}: the box {box} lies outside the picture ({width}x{height} px)")
     if camera:
         centre = np.array([[x + (box_width - 1) / 2, y + (box_height - 1) / 2]])
         seen = geometry.project(np.append(geometry.undistort(centre, camera), [[1.0]], axis=1), camera)
         if not np.allclose(seen, centre, atol=0.5):
-            raise ValueError(f"{where}: the box {box} lies where the lens distortion cannot be undone")
+            raise InputError(f"{where}: the box {box} lies where the lens distortion cannot be undone")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hand_tf.core import crops, geometry, reading, run_folder, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.nets import parts
 from hand_tf.serving import box_crops, boxes, litert, model_files
 from hand_tf.serving.boxes import Box, HandBox, parse_box
@@ -95,9 +96,9 @@ class PoseEstimator:
         """
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"image: expected RGB uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
+            raise InputError(f"image: expected RGB uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
         if side not in skeleton.SIDES:
-            raise ValueError(f"side: {side!r}, expected right or left")
+            raise InputError(f"side: {side!r}, expected right or left")
         hands = [HandBox(None, side)]
         if boxes is not None:
             hands = [HandBox(parse_box(box, f"boxes[{i}]"), side) for i, box in enumerate(boxes)]
@@ -146,7 +147,7 @@ def _cut(picture, hand, size, margin, camera):
     """The crop of `hand`; if its box is unknown, the square in the centre of the picture."""
     height, width = picture.image.shape[:2]
     if camera and (width, height) != (camera.width, camera.height):
-        raise ValueError(f"{picture.name}: {width}x{height} px, the intrinsics are for {camera.width}x{camera.height}")
+        raise InputError(f"{picture.name}: {width}x{height} px, the intrinsics are for {camera.width}x{camera.height}")
     box = hand.box
     if box is None:
         box = boxes.centre_square(width, height, margin)
@@ -196,7 +197,7 @@ def load_estimator(path: str | os.PathLike) -> PoseEstimator:
     if run_folder.summary_path(folder).is_file():
         return load_run(folder)
     if folder.is_dir() and not model_files.is_exported_model(folder):
-        raise ValueError(f"{folder}: neither an exported model nor the folder of a finished run")
+        raise InputError(f"{folder}: neither an exported model nor the folder of a finished run")
     return load_exported(path)
 
 
@@ -216,10 +217,10 @@ def load_exported(path: str | os.PathLike) -> PoseEstimator:
 
             model = saved_model.SavedModel(file.parent)
     except ValueError as error:
-        raise ValueError(f"{file}: this {kind} cannot be used ({error})") from error
+        raise InputError(f"{file}: this {kind} cannot be used ({error})") from error
     size = description["image_size"]
     if model.shape[1:] != [size, size, 3]:
-        raise ValueError(f"{file}: reads {model.shape}, but {model_files.DESCRIPTION} has image_size {size}")
+        raise InputError(f"{file}: reads {model.shape}, but {model_files.DESCRIPTION} has image_size {size}")
     return PoseEstimator(model, size, description["box_margin"], description.get("unlabelled_joints", ()))
 
 

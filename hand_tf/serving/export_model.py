@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from hand_tf.core import atomic, folder_lock
+from hand_tf.core.errors import InputError
 from hand_tf.nets import models, parts
 from hand_tf.serving import litert, litert_converter, model_files, saved_model
 from hand_tf.serving.calibration import CalibrationCrops
@@ -28,7 +29,7 @@ def load_run(run: str | os.PathLike) -> keras.Model:
     than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ValueError(
+        raise InputError(
             f"KERAS_BACKEND={keras.backend.backend()}: the export needs tensorflow, whatever the run was trained on"
         )
     found = {f"{name}_model": _in_float32(part) for name, part in parts.load_parts(run).items()}
@@ -140,7 +141,7 @@ def check(estimate: Callable[[np.ndarray], dict[str, np.ndarray]], model: keras.
         differences = [np.abs(found[name] - expected[name]).max() for name in expected]
         worst = float(np.max([worst, *differences]))  # unlike Python's max, it keeps a NaN
     if not worst <= tolerance:
-        raise ValueError(
+        raise InputError(
             f"the exported model is {worst:.1e} mm from the run's own networks, expected at most {tolerance} mm"
         )
     return worst
@@ -150,6 +151,6 @@ def _distances(exact, rounded):
     """Distances between two sets of poses [n, 21, 3] mm, joint by joint, as numbers for hand_tf.json."""
     distance = np.linalg.norm(rounded - exact, axis=-1)
     if not np.isfinite(distance).all():
-        raise ValueError("the model estimates poses that are not finite; its training has diverged")
+        raise InputError("the model estimates poses that are not finite; its training has diverged")
     numbers = {"mean_mm": distance.mean(), "p95_mm": np.quantile(distance, 0.95), "max_mm": distance.max()}
     return {"crops": len(exact)} | {name: round(float(value), 3) for name, value in numbers.items()}

@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from hand_tf.core import geometry, reading
+from hand_tf.core.errors import InputError
 
 
 def read_camera(path: str | os.PathLike, name: str | None = None) -> geometry.Camera:
@@ -26,10 +27,10 @@ def read_camera(path: str | os.PathLike, name: str | None = None) -> geometry.Ca
         cameras = {camera.get("name"): camera for camera in entry["cameras"] if isinstance(camera, dict)}
         if name not in cameras:
             few = ", ".join(map(str, list(cameras)[:3]))
-            raise ValueError(f"{path}: --camera={name}: expected one of the {len(cameras)} names there, such as {few}")
+            raise InputError(f"{path}: --camera={name}: expected one of the {len(cameras)} names there, such as {few}")
         entry, where = cameras[name], f"{path}: camera {name}"
     elif name:
-        raise ValueError(f"{path}: --camera={name}: not a calibration file with a list of cameras")
+        raise InputError(f"{path}: --camera={name}: not a calibration file with a list of cameras")
     K, (width, height) = reading.numbers(entry, "K", (3, 3), where), reading.numbers(entry, "resolution", (2,), where)
     dist = reading.numbers(entry, "distCoef", (5,), where) if "distCoef" in entry else np.zeros(5)
     return camera_of(K, dist, int(width), int(height), name or str(path), where)
@@ -45,5 +46,5 @@ def camera_of(
     """
     pinhole = np.array([[K[0, 0], 0, K[0, 2]], [0, K[1, 1], K[1, 2]], [0, 0, 1]])
     if min(K[0, 0], K[1, 1]) <= 0 or not np.allclose(K, pinhole):
-        raise ValueError(f"{where}: field K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] expected")
+        raise InputError(f"{where}: field K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] expected")
     return geometry.Camera(name, width, height, K, dist, np.eye(3), np.zeros(3))

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from hand_tf.core.errors import InputError
+
 
 def interpreter(content: bytes, threads: int = 1) -> Any:
     """The `ai_edge_litert` interpreter of a model. Raises ValueError if ai-edge-litert is not installed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise ValueError(f"LiteRT models need ai-edge-litert ({error}): pip install hand_tf[litert]") from error
+        raise InputError(f"LiteRT models need ai-edge-litert ({error}): pip install hand_tf[litert]") from error
     return Interpreter(model_content=content, num_threads=threads)
 
 
@@ -34,7 +36,7 @@ class LiteRTModel:
             self.shape = [int(length) for length in runner.get_input_details()["image"]["shape"]]
             runner.get_output_details()["pose"]
         except KeyError as error:
-            raise ValueError(f"not a model of hand_tf: it has no {error}") from error
+            raise InputError(f"not a model of hand_tf: it has no {error}") from error
         self._runner = runner
 
     def __call__(self, crops: np.ndarray) -> dict[str, np.ndarray]:

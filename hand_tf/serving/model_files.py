@@ -12,6 +12,7 @@ import pathlib
 
 import hand_tf
 from hand_tf.core import atomic, reading, skeleton
+from hand_tf.core.errors import InputError
 
 DESCRIPTION = "hand_tf.json"
 SAVED_MODEL = "saved_model.pb"
@@ -60,7 +61,7 @@ def find_model(path: str | os.PathLike) -> pathlib.Path:
     files = [folder / LITERT, folder / SAVED_MODEL] if path.is_dir() else [path]
     found = [file for file in files if file.is_file()]
     if not found or (path.is_file() and path.suffix != ".tflite") or not (folder / DESCRIPTION).is_file():
-        raise ValueError(
+        raise InputError(
             f"{path}: expected a folder with {DESCRIPTION} and {SAVED_MODEL} or {LITERT}, as `hand-tf export`"
             " writes it, or the .tflite file in it"
         )
@@ -86,9 +87,9 @@ def check_files(folder: pathlib.Path, description: dict) -> None:
     """
     for name, expected in description.get("files", {}).items():
         if not (folder / name).is_file():
-            raise ValueError(f"{folder / name}: missing; {DESCRIPTION} names it")
+            raise InputError(f"{folder / name}: missing; {DESCRIPTION} names it")
         if atomic.sha256(folder / name) != expected:
-            raise ValueError(f"{folder / name}: damaged, or not the file that was exported (another SHA-256)")
+            raise InputError(f"{folder / name}: damaged, or not the file that was exported (another SHA-256)")
 
 
 def check_output(output: str | os.PathLike, overwrite: bool) -> None:
@@ -97,6 +98,6 @@ def check_output(output: str | os.PathLike, overwrite: bool) -> None:
     if not output.exists():
         output.parent.mkdir(parents=True, exist_ok=True)
     elif not overwrite:
-        raise ValueError(f"--output={output}: exists already; choose another folder or pass --overwrite")
+        raise InputError(f"--output={output}: exists already; choose another folder or pass --overwrite")
     elif not is_exported_model(output):
-        raise ValueError(f"--output={output}: no exported model, so --overwrite leaves it alone; choose another folder")
+        raise InputError(f"--output={output}: no exported model, so --overwrite leaves it alone; choose another folder")

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from hand_tf.core import images
+from hand_tf.core.errors import InputError
 from hand_tf.core.processors import usable_cores
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.left_out import LeftOut
@@ -49,13 +50,13 @@ def list_files(inputs: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
     for path in map(pathlib.Path, inputs):
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES) if path.is_dir() else [path]
         if not found:
-            raise ValueError(f"{path}: a folder without images ({' '.join(IMAGES)})")
+            raise InputError(f"{path}: a folder without images ({' '.join(IMAGES)})")
         files += found
     for path in files:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         if path.suffix.lower() not in IMAGES + VIDEOS:
-            raise ValueError(f"{path}: neither an image ({' '.join(IMAGES)}) nor a video ({' '.join(VIDEOS)})")
+            raise InputError(f"{path}: neither an image ({' '.join(IMAGES)}) nor a video ({' '.join(VIDEOS)})")
     return list(dict.fromkeys(files))
 
 

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from hand_tf.core import atomic, drawing, folder_lock, geometry, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.serving import boxes, pictures
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.estimator import HandPose, PoseEstimator
@@ -54,7 +55,7 @@ def hands_of_table(
     found = {path: each for path, each in found.items() if each}
     if not found:
         because = left_out.problems[0] if left_out.hands else f"no row is about any of the {len(files)} inputs"
-        raise ValueError(f"--boxes={table}: {because}; nothing to do")
+        raise InputError(f"--boxes={table}: {because}; nothing to do")
     return found
 
 

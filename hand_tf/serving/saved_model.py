@@ -13,6 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hand_tf.core import tensorflow_errors
+from hand_tf.core.errors import InputError
+
 
 def write_saved_model(folder: str | os.PathLike, model: keras.Model, batch: int | None = None) -> None:
     """Writes a pose estimator (source -> pose, joints_2d) to `folder`; `batch` fixes the batch size, None frees it."""
@@ -33,7 +36,8 @@ def write_saved_model(folder: str | os.PathLike, model: keras.Model, batch: int 
 
     # Choice: the input is called `image`, a name that needs no knowledge of how the model was trained.
     archive.add_endpoint("serve", serve if batch is None else estimate, signature)
-    archive.write_out(folder, verbose=False)
+    with tensorflow_errors.as_os_errors(folder):
+        archive.write_out(folder, verbose=False)
 
 
 class SavedModel:
@@ -48,7 +52,7 @@ class SavedModel:
             self._signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
             self.shape = self._signature.structured_input_signature[1]["image"].shape.as_list()
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-            raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
+            raise InputError((str(error) or type(error).__name__).splitlines()[0]) from error
 
     def __call__(self, crops: np.ndarray) -> dict[str, np.ndarray]:
         """`pose`, and `joints_2d` if the model has it, of the crops."""

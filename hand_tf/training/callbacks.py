@@ -18,7 +18,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from hand_tf.core import atomic, drawing, reading
+from hand_tf.core import atomic, drawing, reading, tensorflow_errors
+from hand_tf.core.errors import InputError
 from hand_tf.training import probe
 
 
@@ -59,9 +60,10 @@ class Pictures(keras.callbacks.Callback):
         for name, draw in self.draw.items():
             sheet = draw()
             drawing.save(self.folder / f"{name}_{epoch + 1:05d}.png", sheet)
-            with self.writer.as_default(step=epoch + 1):
-                tf.summary.image(name, sheet[None])
-        self.writer.flush()
+            with tensorflow_errors.as_os_errors(self.folder.parent / "tensorboard"):
+                with self.writer.as_default(step=epoch + 1):
+                    tf.summary.image(name, sheet[None])
+                self.writer.flush()
 
 
 class StopAtNonFinite(keras.callbacks.Callback):
@@ -95,7 +97,7 @@ class StopAtNonFinite(keras.callbacks.Callback):
             self._stop(f"{when}: the loss is {loss}")
 
     def _stop(self, what):
-        raise ValueError(
+        raise InputError(
             f"{what}: the training has diverged. The checkpoints of the epochs before are kept; train again in another"
             " --workdir with a lower --learning_rate"
         )
@@ -142,10 +144,11 @@ class History(keras.callbacks.Callback):
             writer = csv.DictWriter(file, fields, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
-        with self.writer.as_default(step=epoch + 1):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
-        self.writer.flush()
+        with tensorflow_errors.as_os_errors(self.path.parent / "tensorboard"):
+            with self.writer.as_default(step=epoch + 1):
+                for name, value in scalars.items():
+                    tf.summary.scalar(name, value)
+            self.writer.flush()
         print(f"epoch {epoch + 1}/{self.params['epochs']}  " + "  ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
 
 

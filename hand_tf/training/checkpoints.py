@@ -21,9 +21,10 @@ import keras
 import numpy as np
 
 from hand_tf.core import atomic
+from hand_tf.core.errors import InputError
 
 
-class DamagedCheckpoint(ValueError):
+class DamagedCheckpoint(InputError):
     """A file that cannot be read as a checkpoint."""
 
 
@@ -40,7 +41,7 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     # What is left are single numbers of the optimizer: its iteration, its learning rate, the scale of its loss.
     found = {names.get(id(v), f"optimizer/{v.path.rpartition('/')[2]}"): v for v in variables}
     if len(found) != len(variables):
-        raise ValueError("two variables of the model have one name, so a checkpoint could not tell them apart")
+        raise InputError("two variables of the model have one name, so a checkpoint could not tell them apart")
     return found
 
 
@@ -98,10 +99,10 @@ def restore(path: str | pathlib.Path, model: keras.Model) -> None:
     wrong = sorted(arrays.keys() ^ variables.keys())
     if wrong:
         owner = "this model" if wrong[0] in variables else "the file"
-        raise ValueError(f"{path}: belongs to another model; only {owner} has {wrong[0]} ({len(wrong)} names differ)")
+        raise InputError(f"{path}: belongs to another model; only {owner} has {wrong[0]} ({len(wrong)} names differ)")
     for name, variable in variables.items():
         if tuple(variable.shape) != arrays[name].shape:
-            raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, expected {tuple(variable.shape)}")
+            raise InputError(f"{path}: {name} has shape {arrays[name].shape}, expected {tuple(variable.shape)}")
     for name, variable in variables.items():
         variable.assign(arrays[name])
 

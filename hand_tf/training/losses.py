@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from hand_tf.core.errors import InputError
 from hand_tf.core.skeleton import NUM_JOINTS
 from hand_tf.nets.metrics import Tensor
 
@@ -85,7 +86,7 @@ def _unit_range(target):
 def _check_weight(loss, sample_weight, axes):
     if sample_weight is not None and tuple(sample_weight.shape[1:]) != tuple(axes):
         expected = ", ".join(["batch", *map(str, axes)])
-        raise ValueError(f"{loss.name}: sample_weight must be [{expected}], got {tuple(sample_weight.shape)}")
+        raise InputError(f"{loss.name}: sample_weight must be [{expected}], got {tuple(sample_weight.shape)}")
 
 
 @keras.saving.register_keras_serializable("hand_tf")
@@ -143,7 +144,7 @@ class FeatureL1(keras.losses.Loss):
 
     @classmethod
     def from_config(cls, config):
-        raise ValueError(
+        raise InputError(
             f"{config['name']}: the feature network is not in the file; load with compile=False and compile again"
         )
 
@@ -161,7 +162,7 @@ class PoseMSE(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self.std = np.asarray(std, "float32")
         if self.std.shape != (NUM_JOINTS, 3):
-            raise ValueError(f"{name}: std must be [{NUM_JOINTS}, 3], got {self.std.shape}")
+            raise InputError(f"{name}: std must be [{NUM_JOINTS}, 3], got {self.std.shape}")
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         _check_weight(self, sample_weight, (NUM_JOINTS,))

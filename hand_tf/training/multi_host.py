@@ -12,6 +12,8 @@ this is the stream of `seed`.
 import keras
 import numpy as np
 
+from hand_tf.core.errors import InputError
+
 
 def seed_of(seed: int, number: int) -> int:
     """The seed of the batches of process `number`; process 0 keeps `seed`, as a run in one process does."""
@@ -32,13 +34,13 @@ def join(count: int, number: int, coordinator: str | None) -> None:
     if count == 1:
         return
     if keras.backend.backend() != "jax":
-        raise ValueError("--processes: several processes need Keras on JAX; set KERAS_BACKEND=jax")
+        raise InputError("--processes: several processes need Keras on JAX; set KERAS_BACKEND=jax")
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # for machines without accelerators
     try:
         jax.distributed.initialize(coordinator, count, number)
     except RuntimeError as error:
-        raise ValueError(f"--coordinator={coordinator}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"--coordinator={coordinator}: {str(error).splitlines()[0]}") from error
     # Every process brings its own rows, so Keras must not split them again.
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))

@@ -97,7 +97,9 @@ def compile_model(
     model = wiring.wire(regime, made, settings.latent_dropout, settings.encode_once)
     feature_model = None
     if regime.unlabelled and settings.perceptual_weights != "none":
-        feature_model = feature_networks.feature_model(crop_size, settings.perceptual_weights, settings.seed)
+        feature_model = feature_networks.feature_model(
+            crop_size, settings.perceptual_weights, settings.seed, settings.perceptual_sha256
+        )
     losses, weights = wiring.compiled_losses(
         regime,
         pixel_weight=settings.pixel_weight,

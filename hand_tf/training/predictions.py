@@ -5,6 +5,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hand_tf.core.crops import BOX_MARGIN
+from hand_tf.core.errors import InputError
 from hand_tf.core.records_folder import Records
 from hand_tf.data import batching, labelled_crops
 
@@ -49,7 +50,7 @@ def predict(
             bar.update(len(batch["pose"]))
     crops = {name: np.concatenate(column) for name, column in columns.items()}
     if len(crops["pose"]) != len(chosen):
-        raise ValueError(
+        raise InputError(
             f"{records.folder}: the index promises {len(chosen)} crops, the shards hold {len(crops['pose'])}"
         )
     return crops | {name: crops[name].astype(str) for name in ("key", "subject")}

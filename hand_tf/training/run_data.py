@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from hand_tf.core import reading, run_folder, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.core.records_folder import Records
 from hand_tf.data import fused_labels, held_out, labelled_crops, scenarios, triplets
 from hand_tf.data.fused_labels import FusedPoses
@@ -39,7 +40,7 @@ def load_run_labels(settings: TrainingSettings, records: Records) -> tuple[Label
     try:
         chosen = scenarios.choose_labels(f"{names}:all", [row for row in records.index if row["key"] in held], subjects)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"--validation_share={settings.validation_share:g}: no label of {names} lies in the held-out stretches;"
             " take a larger share, or 0 for no validation"
         ) from error
@@ -90,14 +91,14 @@ def _check_earlier_labels(settings, records):
         print(f"{settings.init_from} learned from the labels of {earlier['scenario']} of other records", flush=True)
         return
     if earlier["scenario"] != settings.scenario:
-        raise ValueError(
+        raise InputError(
             f"{path}: that run learned from the labels of {earlier['scenario']}: expected"
             f" --scenario={earlier['scenario']}, so that they are counted, not {settings.scenario}"
         )
     # Version 0.2.0 held nothing out.
     share = float(earlier["flags"].get("validation_share", 0.0))
     if share != settings.validation_share:
-        raise ValueError(
+        raise InputError(
             f"{path}: that run was trained with --validation_share={share:g}, this one has"
             f" {settings.validation_share:g}: one would learn from labels that the other holds out"
         )

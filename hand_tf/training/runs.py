@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Iterable
 
 from hand_tf.core import atomic, reading
+from hand_tf.core.errors import InputError
 from hand_tf.data import scenarios
 from hand_tf.training import regimes
 
@@ -43,7 +44,7 @@ def _describe(workdir, later):
             run[name] = content.get(name, value)
         configuration, start = training_name(content["flags"]), content["init_from"]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a run.json of hand_tf.train ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path}: not a run.json of hand_tf.train ({type(error).__name__}: {error})") from error
     before = None
     if start:
         folder = _find_earlier(pathlib.Path(start), path, content.get("init_from_sha256"), later)

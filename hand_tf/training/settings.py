@@ -110,6 +110,10 @@ class TrainingSettings:
         " lite0 (EfficientNet-lite0 on ImageNet, from hand-tf fetch features), random, or none.",
         "imagenet",
     )
+    perceptual_sha256: str | None = _losses(
+        "SHA-256 that the file of --perceptual_weights must have. Without it, a downloaded file must stay what it was.",
+        None,
+    )
     foreground_weight: float = _losses("Pixel weight where target and background differ.", 6.0, low=0)
     foreground_threshold: float = _losses("Difference, of 0..1, that counts as foreground.", 0.04, low=0, high=1)
     centre_sigma: float = _losses(

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 from hand_tf.core import atomic, fusion, reading
+from hand_tf.core.errors import InputError
 from hand_tf.core.records_folder import Records
 from hand_tf.data import held_out, scenarios
 from hand_tf.data.fused_labels import FusedPoses
@@ -54,13 +55,13 @@ def fused_poses(
             return _weighted(found["keys"], found["world"], found["spread"])
     rows = _instants(settings, records, held=False)
     if not rows:
-        raise ValueError(f"{records.folder}: no instant of {settings.subjects} has two views to fuse")
+        raise InputError(f"{records.folder}: no instant of {settings.subjects} has two views to fuse")
     found = _concatenated(
         _fused(parts, records, rows[first : first + INSTANTS_AT_ONCE])
         for first in range(0, len(rows), INSTANTS_AT_ONCE)
     )
     if not np.isfinite(found["world"]).all():
-        raise ValueError(f"{settings.init_from}: predicts poses that are not finite; its training has diverged")
+        raise InputError(f"{settings.init_from}: predicts poses that are not finite; its training has diverged")
     print(
         f"teacher: the poses of {len(found['keys'])} instants are fused; a view is"
         f" {np.median(found['spread']):.0f} mm from the fused joints (median)",

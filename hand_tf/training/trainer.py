@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import hand_tf
 from hand_tf.core import folder_lock, records_folder, run_folder, skeleton
+from hand_tf.core.errors import InputError
 from hand_tf.core.processors import usable_cores
 from hand_tf.core.setting_fields import as_texts
 from hand_tf.data import batching, labelled_crops, scenarios
@@ -41,7 +42,7 @@ BACKENDS = ("tensorflow", "jax")
 def run(settings: TrainingSettings) -> None:
     """Trains the regime of the settings, or continues it. Raises ValueError or OSError with one line for bad input."""
     if keras.backend.backend() not in BACKENDS:
-        raise ValueError(f"KERAS_BACKEND={keras.backend.backend()}: expected {' or '.join(BACKENDS)} to train on")
+        raise InputError(f"KERAS_BACKEND={keras.backend.backend()}: expected {' or '.join(BACKENDS)} to train on")
     multi_host.join(settings.processes, settings.process_id, settings.coordinator)
     records = records_folder.open_records(settings.data_dir)
     with batching.damage_named(records), keras_settings.ours(settings.precision):
@@ -52,9 +53,9 @@ def _train(settings, records):
     regime, folder = REGIMES[settings.regime], pathlib.Path(settings.workdir)
     leads = settings.process_id == 0  # of several processes, one writes
     if settings.init_from and not networks.comes_from_earlier(settings, "encoder"):
-        raise ValueError(f"--init_from={settings.init_from}: no encoder.keras there; has that run finished?")
+        raise InputError(f"--init_from={settings.init_from}: no encoder.keras there; has that run finished?")
     if regime.fused and not networks.comes_from_earlier(settings, "pose_head"):
-        raise ValueError(
+        raise InputError(
             f"--init_from={settings.init_from}: no pose_head.keras there, and --regime={regime.name} starts from an"
             " estimator of poses"
         )
@@ -180,7 +181,7 @@ def _finish(settings, records, parts, model, num_labels, missing, held_out, rows
     num_epochs = int(rows[-1]["epoch"]) if rows else settings.epochs  # somebody may have removed history.csv
     kept_epoch = validation.best_epoch(rows) if settings.keep == "best" else num_epochs
     if not kept_epoch:
-        raise ValueError(f"{folder}: no epoch has a finite {validation.MONITOR}; the training has diverged")
+        raise InputError(f"{folder}: no epoch has a finite {validation.MONITOR}; the training has diverged")
     if kept_epoch != num_epochs:
         checkpoints.restore(checkpoints.path_of(folder / "checkpoints", kept_epoch, "best"), model)
     seconds = round(sum(row["seconds"] for row in rows), 1)  # of all parts of a resumed run

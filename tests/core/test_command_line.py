@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from hand_tf.core import command_line, entry_point
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, as_flags, as_texts, check, setting
 from hand_tf.training.settings import TrainingSettings
 
@@ -37,7 +38,7 @@ class ExampleSettings:
 def main(settings: ExampleSettings) -> None:
     """Prints the settings, or fails as it is told to."""
     if settings.output == "bad":
-        raise ValueError("bad.csv: field x: a number expected")
+        raise InputError("bad.csv: field x: a number expected")
     print(settings)
 
 

@@ -1,5 +1,6 @@
 """The networks of the feature loss: frozen, by name, and EfficientNet-lite0 against convolutions in NumPy."""
 
+import hashlib
 import pathlib
 
 import keras
@@ -9,7 +10,7 @@ from keras import ops
 from safetensors.numpy import save_file
 from scipy.signal import correlate
 
-from hand_tf.core import fetching, torch_file
+from hand_tf.core import fetching, remarks, torch_file
 from hand_tf.nets import feature_networks, lite0
 
 
@@ -40,6 +41,21 @@ def test_imagenet_downloads_or_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.utils, "get_file", lambda *args, **kwargs: str(tmp_path / "downloaded.safetensors"))
     with pytest.raises(FileNotFoundError, match=r"downloaded\.safetensors"):
         feature_networks.feature_model(16, "imagenet")
+
+
+def test_a_downloaded_file_must_stay_what_it_was(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"as published")
+    digest = hashlib.sha256(b"as published").hexdigest()
+    with pytest.warns(remarks.Remark, match=digest):
+        fetching.check_kept(path)
+    fetching.check_kept(path)
+    fetching.check_kept(path, digest.upper())
+    with pytest.raises(ValueError, match=rf"weights\.safetensors: SHA-256 {'0' * 64} expected, found {digest}"):
+        fetching.check_kept(path, "0" * 64)
+    path.write_bytes(b"as publishes")
+    with pytest.raises(ValueError, match=rf"SHA-256 {digest} expected, found"):
+        fetching.check_kept(path)
 
 
 # --- EfficientNet-lite0 ---------------------------------------------------------------------------------------------

@@ -271,7 +271,7 @@ def test_n_mpjpe_is_printed_with_and_without_the_wrist(tiny):
     weights, names = np.ones((len(poses), 21)), np.array(["S9"] * len(poses))
     numbers = evaluation.measure(np.array(truths), np.array(poses), weights, names)
     run = {"name": "run", "configuration": "supervised", "labels": 64, "scenario": "S0:10%"}
-    result = {"run": run, "crops": len(poses), "data": {"subjects": "S9"}}
+    result = {"run": run, "crops": len(poses), "data": {"subjects": "S9"}, "versions": {"hand_tf": "0.3"}}
     text = evaluation.as_text(result | {"results": {"joints3d": numbers | {"reference": numbers}}})
     line = next(line for line in text.splitlines() if line.startswith("joints3d"))
     assert line.split()[1:3] == [f"{numbers['n_mpjpe']:.2f}", f"{np.mean(distances):.2f}"]

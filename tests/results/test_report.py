@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hand_tf import evaluate, report
-from hand_tf.core import command_line, drawing, records_folder, skeleton
+from hand_tf.core import command_line, drawing, reading, records_folder, skeleton
 from hand_tf.core.setting_fields import as_texts
 from hand_tf.results import overlays, results_table
 from hand_tf.training import runs
@@ -337,7 +337,7 @@ def test_evaluate_and_report_of_real_records(records, tmp_path):
     picture = cv2.imread(str(tmp_path / "report" / "pictures" / "poses_1.png"))
     assert picture.shape[1] > 4 * overlays.SIZE and picture.std() > 10
     # Where views agree and are wrong is shown of a configuration that beats the mean pose.
-    result = json.loads((folder / "results.json").read_text())
+    result = reading.read_json_object(folder / "results.json")
     for mean_pose in (1.0, 1e3):
         result["results"]["box2d"]["reference"]["n_mpjpe"] = mean_pose
         (folder / "results.json").write_text(json.dumps(result))

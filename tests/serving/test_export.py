@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import default_networks
+import full_disk
 import keras
 import numpy as np
 import pytest
@@ -92,6 +93,15 @@ def test_a_failed_export_leaves_the_older_model_alone(tmp_path, monkeypatch):
         export_model.export_model(None, older, {})
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert (older / "saved_model.pb").read_bytes() == b"older"
+
+
+@pytest.mark.parametrize("size", [0, 3_000, 40_000])
+def test_a_disk_that_becomes_full_is_one_line_and_leaves_nothing(run, tmp_path, capsys, size):
+    with full_disk.limit(size):
+        assert exported(run, tmp_path / "model") == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
+    assert line.startswith("error: ") and str(tmp_path) in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_export_refuses_what_it_cannot_use(run, model, tmp_path, capsys):

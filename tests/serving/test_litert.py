@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hand_tf import export
-from hand_tf.core import command_line, crops, records_folder
+from hand_tf.core import command_line, crops, reading, records_folder
 from hand_tf.data import labelled_crops
 from hand_tf.nets import mobile
 from hand_tf.serving import calibration, export_model, litert, model_files
@@ -111,9 +111,10 @@ def test_everything_but_normalisations_and_the_last_layer_is_integer(run, exact,
 
 
 def test_the_description_says_whose_crops_calibrated_and_how_far_integers_are(records, exact, rounded):
-    description = json.loads((rounded / "hand_tf.json").read_text())
+    description, of_exact = (reading.read_json_object(folder / "hand_tf.json") for folder in (rounded, exact))
     found = description.pop("int8")
-    assert description == json.loads((exact / "hand_tf.json").read_text())
+    assert description.pop("files").keys() == of_exact.pop("files").keys() == {model_files.LITERT}
+    assert description == of_exact
     assert found["subjects"] == "S0+S2" and 0 < found["mean_mm"] < found["p95_mm"] < found["max_mm"]
     folder = records_folder.open_records(records)
     chosen = [(row["key"], row["cameras"][0]) for row in folder.index if row["subject"] == "S0" and row["labelled"]]
@@ -162,7 +163,8 @@ def test_integers_need_the_records_of_the_run(run, records, tmp_path, capsys):
 
 
 def test_what_cannot_be_used_is_said_in_one_line(exact, tmp_path, monkeypatch):
-    description = json.loads((exact / "hand_tf.json").read_text())
+    description = reading.read_json_object(exact / "hand_tf.json")
+    hashes = description.pop("files")
     (tmp_path / "hand_tf.json").write_text(json.dumps(description))
     with pytest.raises(ValueError, match=r"saved_model\.pb or model\.tflite"):
         load_exported(tmp_path)
@@ -171,6 +173,9 @@ def test_what_cannot_be_used_is_said_in_one_line(exact, tmp_path, monkeypatch):
     for path in (tmp_path, file):
         with pytest.raises(ValueError, match=r"model\.tflite: this LiteRT model cannot be used"):
             load_exported(path)
+    (tmp_path / "hand_tf.json").write_text(json.dumps(description | {"files": hashes}))
+    with pytest.raises(ValueError, match=r"model\.tflite: damaged, or not the file that was exported"):
+        load_exported(file)
     file.write_bytes((exact / model_files.LITERT).read_bytes())
     (tmp_path / "hand_tf.json").write_text(json.dumps(description | {"image_size": 64}))
     with pytest.raises(ValueError, match="image_size 64"):

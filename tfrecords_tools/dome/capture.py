@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from hand_tf.core import atomic, geometry, skeleton
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dome.person import body, contact, hand, motion, people
 from tfrecords_tools.dome.random_keys import RandomKey
 from tfrecords_tools.dome.studio import render, rig, room, scenes
@@ -131,7 +132,7 @@ def studio(sequence: CaptureSequence) -> Studio:
     Raises ValueError if a calibration file cannot be used, or has changed since the capture was planned.
     """
     if sequence.calibration and atomic.sha256(sequence.calibration) != sequence.calibration_sha256:
-        raise ValueError(f"{sequence.calibration}: changed while it was in use")
+        raise InputError(f"{sequence.calibration}: changed while it was in use")
     centre, cameras = rig.make_cameras(
         sequence.rig,
         sequence.seed,

@@ -25,6 +25,7 @@ import numpy as np
 import tqdm
 
 from hand_tf.core import atomic, folder_lock, reading, skeleton
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dome import capture
 from tfrecords_tools.dome.studio import render, rig, scenes
 from tfrecords_tools.records import workers
@@ -199,12 +200,12 @@ def _is_complete(sequence, settings, folder):
         return False
     path = folder / "dome.json"
     if not path.is_file():
-        raise ValueError(f"{folder}: exists but has no dome.json; choose another --output or remove it")
+        raise InputError(f"{folder}: exists but has no dome.json; choose another --output or remove it")
     found = reading.read_json_object(path)
     for field, value in _identity(sequence, settings).items():
         if found.get(field) != value:
             message = f"{path}: {field} is {found.get(field)}, but {value} is asked for"
-            raise ValueError(f"{message}; choose another --output or remove the folder")
+            raise InputError(f"{message}; choose another --output or remove the folder")
     return True
 
 
@@ -276,7 +277,7 @@ def write(
     """
     output, settings = pathlib.Path(output), settings or DumpSettings()
     if settings.format == "videos" and any(each.width % 2 or each.height % 2 for each in sequences):
-        raise ValueError("--image_size: videos need an even width and height")
+        raise InputError("--image_size: videos need an even width and height")
     todo = [sequence for sequence in sequences if not _is_complete(sequence, settings, output / sequence.name)]
     with folder_lock.holding(output):
         with workers.pool(processes if todo else 1) as run:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dome import capture, records
 from tfrecords_tools.dome.dump import DumpSettings
 from tfrecords_tools.dome.studio import render
@@ -62,7 +63,7 @@ def _sample(sequence, settings):
             pictures.append(seconds)
             sizes.append(size)
     if not pictures:
-        raise ValueError("no camera of the sample sees the hand: choose a larger --reach or another --calibration")
+        raise InputError("no camera of the sample sees the hand: choose a larger --reach or another --calibration")
     return _Sample(scene / len(nodes), np.median(poses), np.median(pictures), np.mean(sizes))
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from hand_tf.core import geometry, reading, skeleton
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dump import panoptic
 from tfrecords_tools.dump.skipped import Skipped
 
@@ -27,7 +28,7 @@ def _parse(row):
     box = np.array([float(row[field]) for field in ("x", "y", "width", "height")])
     side, camera = row["side"].strip(), row["camera"].strip()
     if side not in skeleton.SIDES or not np.isfinite(box).all() or box[2:].min() <= 0:
-        raise ValueError("side must be left or right, width and height positive")
+        raise InputError("side must be left or right, width and height positive")
     return int(row["frame"]), int(row["person"]), side, camera, box
 
 

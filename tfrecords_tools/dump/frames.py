@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from hand_tf.core import images, video
+from hand_tf.core.errors import InputError
 from hand_tf.core.geometry import Camera
 from tfrecords_tools.dump.skipped import Skipped
 
@@ -105,7 +106,7 @@ def read_clocks(sequence_dir: pathlib.Path, sources: Mapping[str, pathlib.Path])
         uneven = [name for name, clock in clocks.items() if clock.frames_per_second > _UNEVEN * clock.mean_rate]
         if uneven:
             clock = clocks[uneven[0]]
-            raise ValueError(
+            raise InputError(
                 f"{sources[uneven[0]]}: the presentation times are uneven ({clock.frames_per_second:.6g} frames per"
                 f" second where they follow each other, {clock.mean_rate:.6g} on average): the frame rate cannot be"
                 " told; write the video anew with a constant frame rate"
@@ -114,7 +115,7 @@ def read_clocks(sequence_dir: pathlib.Path, sources: Mapping[str, pathlib.Path])
         rates = clocks[slow].frames_per_second, clocks[fast].frames_per_second
         apart = (rates[1] - rates[0]) * min(clocks[slow].seconds, clocks[fast].seconds)
         if rates[1] > 1.01 * rates[0] or (apart > 0.5 and rates[1] > (1 + _SAME_RATE) * rates[0]):
-            raise ValueError(
+            raise InputError(
                 f"{sources[fast]}: {rates[1]:.6g} frames per second, {sources[slow].name} has {rates[0]:.6g}: the"
                 f" cameras differ in frames per second, so their frames cannot be matched by number"
             )
@@ -150,7 +151,7 @@ def read(
 def _check_size(size, camera, path):
     width, height = size
     if (width, height) != (camera.width, camera.height):
-        raise ValueError(
+        raise InputError(
             f"{path}: pictures are {width}x{height} px, "
             f"camera {camera.name} is calibrated for {camera.width}x{camera.height}"
         )
@@ -186,7 +187,7 @@ def _read_video(path, wanted, skipped, clock, threads):
         while place < number - 0.5:
             place, position, frame = next(frames, (np.inf, -1, None))
         if TOLERANCE < abs(place - number) < 1 - TOLERANCE:
-            raise ValueError(
+            raise InputError(
                 f"{path}: frame {position} is shown at {frame.time:.4f} s, halfway between two numbers"
                 f" ({place:.2f} at {clock.frames_per_second:.6g} frames per second): {_UNKNOWN}"
             )
@@ -205,6 +206,6 @@ def _placed_frames(path, clock, threads):
     for position, frame in enumerate(video.read_frames(path, threads)):
         if frame.time is None or frame.time <= last:
             fault = "has no presentation time" if frame.time is None else "is shown no later than the frame before it"
-            raise ValueError(f"{path}: frame {position} {fault}: {_UNKNOWN}")
+            raise InputError(f"{path}: frame {position} {fault}: {_UNKNOWN}")
         last = frame.time
         yield (frame.time - clock.start) * clock.frames_per_second, position, frame

@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hand_tf.core import geometry, reading, skeleton
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dump.skipped import Skipped
 
 MM_PER_CM = 10.0
@@ -93,11 +94,11 @@ def _camera(entry, where):
     width, height = (int(value) for value in reading.numbers(entry, "resolution", (2,), where))
     K, R = reading.numbers(entry, "K", (3, 3), where), reading.numbers(entry, "R", (3, 3), where)
     if min(width, height, K[0, 0], K[1, 1]) <= 0 or not np.allclose(K[2], [0, 0, 1]):
-        raise ValueError(f"{where}: fields resolution and K: a pinhole camera expected")
+        raise InputError(f"{where}: fields resolution and K: a pinhole camera expected")
     if max(abs(K[0, 1]), abs(K[1, 0])) > MAX_SKEW_PX:
-        raise ValueError(f"{where}: field K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] expected, without skew")
+        raise InputError(f"{where}: field K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] expected, without skew")
     if not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
-        raise ValueError(f"{where}: field R: a rotation matrix expected")
+        raise InputError(f"{where}: field R: a rotation matrix expected")
     dist, t = reading.numbers(entry, "distCoef", (5,), where), reading.numbers(entry, "t", (3,), where)
     return geometry.Camera(f"{panel:02d}_{node:02d}", width, height, K, dist, R, t * MM_PER_CM)
 
@@ -115,24 +116,24 @@ def read_calibration(path: pathlib.Path, kind: str = "hd") -> list[geometry.Came
     """
     entries = reading.read_json_object(path, ["cameras"])["cameras"]
     if not isinstance(entries, list):
-        raise ValueError(f"{path}: field cameras: a list of objects expected")
+        raise InputError(f"{path}: field cameras: a list of objects expected")
     for position, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise ValueError(f"{path}: field cameras: entry {position} is {entry!r:.40}, an object expected")
+            raise InputError(f"{path}: field cameras: entry {position} is {entry!r:.40}, an object expected")
     chosen = [entry for entry in entries if entry.get("type") == kind]
     if not chosen:
-        raise ValueError(f"{path}: field cameras: none of the {len(entries)} has type {kind!r}")
+        raise InputError(f"{path}: field cameras: none of the {len(entries)} has type {kind!r}")
     cameras = [_camera(entry, f"{path}: camera {entry.get('name')}") for entry in chosen]
     names = [camera.name for camera in cameras]
     if len(set(names)) != len(names):
-        raise ValueError(f"{path}: field cameras: two {kind} cameras share one panel and node")
+        raise InputError(f"{path}: field cameras: two {kind} cameras share one panel and node")
     return sorted(cameras, key=lambda camera: camera.name)
 
 
 def check_name(name: str, where: object) -> str:
     """Returns `name` if a sequence or subject may be called so. Raises ValueError, which starts with `where`."""
     if not _NAME.fullmatch(name) or ".." in name:
-        raise ValueError(f"{where}: {name!r}: only letters, digits, '_', '-' and single '.' expected in a name")
+        raise InputError(f"{where}: {name!r}: only letters, digits, '_', '-' and single '.' expected in a name")
     return name
 
 
@@ -155,14 +156,14 @@ def read_subjects(sequence_dir: pathlib.Path) -> SubjectOf:
             sequence, subject = row["sequence"].strip(), row["subject"].strip()
             rule = (int(row["first_frame"]), int(row["last_frame"]), person, subject)
         except (AttributeError, TypeError, ValueError):
-            raise ValueError(f"{path}: line {line}: whole numbers expected in frames and person_id (or *)") from None
+            raise InputError(f"{path}: line {line}: whole numbers expected in frames and person_id (or *)") from None
         check_name(subject, f"{path}: line {line}: subject")
         if rule[0] > rule[1]:
-            raise ValueError(f"{path}: line {line}: first_frame {rule[0]} lies after last_frame {rule[1]}")
+            raise InputError(f"{path}: line {line}: first_frame {rule[0]} lies after last_frame {rule[1]}")
         if sequence == sequence_dir.name:
             rules.append(rule)
     if not rules:
-        raise ValueError(f"{path}: no row for sequence {sequence_dir.name}")
+        raise InputError(f"{path}: no row for sequence {sequence_dir.name}")
 
     def subject_of(frame, person_id):
         fits = (name for first, last, who, name in rules if first <= frame <= last and who in (None, person_id))
@@ -188,7 +189,7 @@ def _joints(hand, min_score, max_error):
     for field, count in counts.items():
         values[field] = np.asarray(hand[field], np.float64).ravel()
         if values[field].size != count:
-            raise ValueError(f"{field} has {values[field].size} numbers, {count} expected")
+            raise InputError(f"{field} has {values[field].size} numbers, {count} expected")
     joints = values["landmarks"].reshape(-1, 3) * MM_PER_CM
     accepted = (values["validity"] == 1) & (values["averageScore"] >= min_score)
     accepted &= (values["averageReproError"] <= max_error) & np.isfinite(joints).all(1) & joints.any(1)
@@ -230,7 +231,7 @@ def check_unit(palms: list[float], where: str) -> None:
     palms = np.asarray(palms)[np.isfinite(palms)][:200]
     median = np.median(palms) if palms.size else np.mean(PALM_MM)
     if not PALM_MM[0] / 2.5 <= median <= PALM_MM[1] * 2.5:
-        raise ValueError(
+        raise InputError(
             f"{where}: wrist to middle knuckle is {median / MM_PER_CM:.3g} (median), 7.5..10 cm expected: "
             "landmarks must be in cm, these look like another unit such as mm"
         )
@@ -251,7 +252,7 @@ def check_distances(instants: Sequence[HandInstant], cameras: Sequence[geometry.
         far, seen = median > DISTANCE_MM[1], f"hands are {median / 1000:.3g} m from the cameras (median)"
         if ahead < MIN_AHEAD:
             seen += f" and {1 - ahead:.0%} of them lie behind a camera"
-        raise ValueError(
+        raise InputError(
             f"{where}: field t: {seen}; cm expected, as the landmarks are, this looks like {'mm' if far else 'm'}"
         )
 

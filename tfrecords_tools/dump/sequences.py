@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from hand_tf.core import geometry, skeleton, video
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dump import boxes, frames, panoptic
 from tfrecords_tools.dump.skipped import Skipped
 
@@ -76,7 +77,7 @@ def find(inputs: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
     found = sorted({path.resolve(): path for path in reversed(found)}.values(), key=lambda path: path.name)
     for one, other in itertools.pairwise(found):
         if one.name == other.name:
-            raise ValueError(f"{other}: a sequence of the same name is already there: {one}")
+            raise InputError(f"{other}: a sequence of the same name is already there: {one}")
     return found
 
 
@@ -90,7 +91,7 @@ def _select_cameras(sequence_dir, names, skipped):
     cameras = panoptic.read_cameras(sequence_dir)
     unknown = set(names) - {camera.name for camera in cameras}
     if unknown:
-        raise ValueError(f"--cameras: {sequence_dir.name} has no hd camera {', '.join(sorted(unknown))}")
+        raise InputError(f"--cameras: {sequence_dir.name} has no hd camera {', '.join(sorted(unknown))}")
     cameras = [camera for camera in cameras if not names or camera.name in names]
     sources = frames.find_sources(sequence_dir, cameras, skipped)
     cameras = [camera for camera in cameras if camera.name in sources]
@@ -124,12 +125,12 @@ def read(sequence_dir: pathlib.Path, selection: Selection, skipped: Skipped) -> 
     instants = [instant for instant in hands if instant.side in sides and instant.frame % selection.frame_stride == 0]
     if not instants:
         reasons = "; ".join(line.strip() for line in skipped.lines()) or "hdHand3d and boxes.csv name none"
-        raise ValueError(f"{sequence_dir}: no usable hand ({reasons})")
+        raise InputError(f"{sequence_dir}: no usable hand ({reasons})")
     clocks = frames.read_clocks(sequence_dir, sources)
     rates = [clock.frames_per_second for clock in clocks.values()]
     rates += [selection.fps] * (len(clocks) < len(sources))
     if max(rates) > 1.01 * min(rates):
-        raise ValueError(
+        raise InputError(
             f"{sequence_dir}: cameras differ in frames per second: {min(rates):g} and {max(rates):g}; --fps is that of"
             " image folders"
         )

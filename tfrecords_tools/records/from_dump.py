@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from hand_tf.core.errors import InputError
 from hand_tf.core.processors import usable_cores
 from tfrecords_tools.dump import sequences
 from tfrecords_tools.dump.sequences import DumpSequence, Selection
@@ -44,7 +45,7 @@ def write(
     _check_file_names(instant for sequence in dumps for instant in sequence.instants)
     rates = [sequence.fps for sequence in dumps]
     if max(rates) > 1.01 * min(rates):
-        raise ValueError(f"--input: sequences differ in frames per second ({min(rates):g} and {max(rates):g})")
+        raise InputError(f"--input: sequences differ in frames per second ({min(rates):g} and {max(rates):g})")
     identity = {name: value for name, value in build_flags.items() if name not in MAY_CHANGE}
     if identity["crops_from"] == Selection.crops_from:
         del identity["crops_from"]  # which builds that 0.2.0 began do not have
@@ -78,7 +79,7 @@ def _check_file_names(instants):
     for group in dict.fromkeys((instant.sequence, instant.subject, instant.side) for instant in instants):
         other = groups.setdefault(".".join(group), group)
         if other != group:
-            raise ValueError(
+            raise InputError(
                 f"{'.'.join(group)}-*.tfrecord: sequence {other[0]} with subject {other[1]}, and sequence {group[0]}"
                 f" with subject {group[1]}, would share these files; rename one of them"
             )

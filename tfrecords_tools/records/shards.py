@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hand_tf.core import geometry, records_folder, schema, skeleton
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dump.panoptic import HandInstant
 from tfrecords_tools.dump.skipped import Skipped
 from tfrecords_tools.records import crop_views
@@ -157,7 +158,7 @@ def write_groups(
 def check_left(groups: Sequence[records_folder.Group], skipped: Skipped) -> None:
     """Raises ValueError, which says what was left out, if no group is left."""
     if not groups:
-        raise ValueError("no instant is left: " + "; ".join(line.strip() for line in skipped.lines()))
+        raise InputError("no instant is left: " + "; ".join(line.strip() for line in skipped.lines()))
 
 
 def write_manifest(

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator
 
 from hand_tf.core import atomic, folder_lock, reading, records_folder
+from hand_tf.core.errors import InputError
 
 
 @contextlib.contextmanager
@@ -31,13 +32,13 @@ def claim_work_folder(output: pathlib.Path, settings: dict) -> None:
             del settings["pictures"]
         differ = sorted(name for name in settings | begun if settings.get(name) != begun.get(name))
         if differ:
-            raise ValueError(f"{output}: begun with other {', '.join(differ)}; take another --output or delete it")
+            raise InputError(f"{output}: begun with other {', '.join(differ)}; take another --output or delete it")
         return
     # A run that was stopped at once leaves an empty folder `work`, or one with a part of settings.json.
     names = {each.name for each in output.iterdir()} - folder_lock.FILES if output.is_dir() else set()
     if "work" in names and {each.name for each in path.parent.iterdir()} <= {"settings.json.partial"}:
         names.remove("work")
     if names:
-        raise ValueError(f"{output}: not empty, and not begun by this command; take another --output")
+        raise InputError(f"{output}: not empty, and not begun by this command; take another --output")
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_sealed_json(path, settings)

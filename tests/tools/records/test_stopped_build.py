@@ -73,7 +73,7 @@ def test_other_settings_or_another_input_in_the_same_folder_are_refused(built, d
     changed = tmp_path / "pose1"
     shutil.copytree(dump, changed)
     tiny_dump.write_hands(changed, 3, [])
-    with pytest.raises(ValueError, match="begun with other sequences"):
+    with pytest.raises(ValueError, match="begun with other pictures, sequences"):
         build.build(settings(changed, built))
     with pytest.raises(ValueError, match="not empty, and not begun by this command"):
         build.build(settings(dump, dump))

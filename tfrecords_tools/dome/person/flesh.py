@@ -14,6 +14,7 @@ import scipy.sparse
 from skimage import measure
 
 from hand_tf.core import skeleton
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dome.person import capsule, people
 
 PALM, FOREARM = 0, 6  # groups of capsules; 1..5 are the fingers, thumb first
@@ -239,7 +240,7 @@ def mesh(caps: capsule.Capsules, traits: people.Traits, spacing: float = 1.0) ->
         if len(vertices) - len(triangles) // 2 == 2:
             break
     else:
-        raise ValueError(f"{traits.name}: no closed skin without handles at a spacing of {spacing:.2f}")
+        raise InputError(f"{traits.name}: no closed skin without handles at a spacing of {spacing:.2f}")
     graph = neighbours(triangles, len(vertices))
     loose = (np.abs(vertices[:, 1] - sleeve.edge - CUFF / 2) > 6)[:, None]  # the rings along the cuff do not move
     for _ in range(3):

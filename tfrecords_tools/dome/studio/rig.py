@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hand_tf.core import geometry
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dome.random_keys import RandomKey
 from tfrecords_tools.dump import panoptic
 
@@ -160,7 +161,7 @@ def meeting_point(cameras: Sequence[geometry.Camera]) -> np.ndarray:
     axes = np.array([camera.R[2] for camera in cameras])
     across = np.eye(3) - axes[:, :, None] * axes[:, None]
     if np.linalg.eigvalsh(across.mean(0))[0] < 1e-4:
-        raise ValueError("the optical axes are parallel and meet nowhere")
+        raise InputError("the optical axes are parallel and meet nowhere")
     return np.linalg.solve(across.sum(0), np.einsum("nij,nj->i", across, [camera.centre for camera in cameras]))
 
 
@@ -176,7 +177,7 @@ def _calibrated(path, size, num_cameras):
     cameras = panoptic.read_calibration(path)
     for camera in cameras:
         if abs(size[0] / size[1] * camera.height / camera.width - 1) > 0.02:
-            raise ValueError(
+            raise InputError(
                 f"{path}: camera {camera.name} is {camera.width}x{camera.height}: "
                 f"pictures of {size[0]}x{size[1]} would be distorted; choose a size with the same aspect ratio"
             )
@@ -184,10 +185,10 @@ def _calibrated(path, size, num_cameras):
     try:
         centre = meeting_point(cameras)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}") from None
     for camera in cameras:
         if camera.R[2] @ centre + camera.t[2] <= 0:
-            raise ValueError(f"{path}: camera {camera.name} looks away from where the optical axes meet")
+            raise InputError(f"{path}: camera {camera.name} looks away from where the optical axes meet")
     directions = np.array([camera.centre - centre for camera in cameras])
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return centre, [_scaled(cameras[i], size) for i in spread(directions, num_cameras or len(cameras))]
@@ -195,7 +196,7 @@ def _calibrated(path, size, num_cameras):
 
 def _check_count(num_cameras, most, where):
     if num_cameras != 0 and not 2 <= num_cameras <= most:
-        raise ValueError(f"{where}: 2 to {most} cameras are possible (0 for all), not {num_cameras}")
+        raise InputError(f"{where}: 2 to {most} cameras are possible (0 for all), not {num_cameras}")
 
 
 def make_cameras(
@@ -227,7 +228,7 @@ def make_cameras(
     if calibration is not None:
         return _calibrated(calibration, size, num_cameras)
     if rig not in RIGS:
-        raise ValueError(f"rig {rig!r}: one of {', '.join(RIGS)} expected")
+        raise InputError(f"rig {rig!r}: one of {', '.join(RIGS)} expected")
     centre = np.array([0.0, -HEIGHT, 0.0])
     centre += np.random.default_rng([seed, RandomKey.CENTRE, sequence]).uniform(-60, 60, 3) * [1, 0.3, 1]
     if rig == "ring8":

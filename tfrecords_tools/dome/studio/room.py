@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hand_tf.core import geometry
+from hand_tf.core.errors import InputError
 from tfrecords_tools.dome.random_keys import RandomKey
 from tfrecords_tools.dome.studio import clutter, decals, solids, texture
 
@@ -142,7 +143,7 @@ def make_room(
     object stands in front of their lenses. Raises ValueError if `num_objects` is negative.
     """
     if num_objects < 0:
-        raise ValueError(f"clutter {num_objects}: expected 0 or more objects")
+        raise InputError(f"clutter {num_objects}: expected 0 or more objects")
     rng, centre = np.random.default_rng([seed, RandomKey.ROOM, sequence]), np.asarray(centre, np.float64)
     away = np.array([camera.centre for camera in cameras]).reshape(-1, 3) - centre
     radius = max(rng.uniform(*RADIUS), np.linalg.norm(away, axis=1).max(initial=0) + _SPARE)
@@ -224,7 +225,7 @@ def _hits(room, camera, rays, visible):
     origin = camera.centre - room.centre
     gaps = room.offsets - room.normals @ origin
     if gaps.min() <= 0:
-        raise ValueError(f"camera {camera.name} is outside the room: make_room must be given the cameras")
+        raise InputError(f"camera {camera.name} is outside the room: make_room must be given the cameras")
     speeds = rays @ (room.normals / gaps[:, None]).astype(np.float32).T  # 1 / depth
     found = np.argmax(speeds, 1)
     depth = 1 / np.take_along_axis(speeds, found[:, None], 1)[:, 0]
