@@ -66,6 +66,19 @@ def read_json_object(path: str | os.PathLike, fields: Iterable[str] = (), sealed
     return content
 
 
+def check(content: Any, schema: dict, path: str | os.PathLike) -> None:
+    """Raises InputError, which names the field, unless JSON content of the file `path` is as a JSON Schema says."""
+    import jsonschema  # takes longer to load than most commands need to find out that their flags are wrong
+
+    wrong = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(content))
+    if wrong:
+        field, message = list(map(str, wrong.absolute_path)), f"{wrong.message:.120}"
+        if wrong.validator == "required":
+            field.append(next(name for name in wrong.validator_value if name not in wrong.instance))
+            message = "missing"
+        raise InputError(f"{path}: field {'.'.join(field) or '(all)'}: {message}")
+
+
 def _sha256_of(content):
     try:
         return atomic.content_sha256(content)

@@ -131,6 +131,27 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
     return manifest
 
 
+_SHARD = {"properties": {"file": {"type": "string"}, "records": {"type": "integer"}, "bytes": {"type": "integer"}}}
+_GROUP = {
+    "properties": {
+        **{key: {"type": "string"} for key in ("sequence", "subject", "side")},
+        **{key: {"type": "integer"} for key in ("records", "crops", "labelled")},
+        "shards": {"type": "array", "items": _SHARD | {"type": "object"}},
+    }
+}
+_SCHEMA = {
+    "properties": {
+        "crop_size": {"type": "integer", "minimum": 1},
+        "fps": {"type": "number", "exclusiveMinimum": 0},
+        "cameras": {"additionalProperties": {"type": "array", "items": {"type": "string"}}, "type": "object"},
+        "build_flags": {"type": "object"},
+        "report": {"type": "object"},
+        "index_sha256": {"type": "string"},
+        "groups": {"type": "array", "items": _GROUP | {"type": "object"}},
+    }
+}
+
+
 def _read_manifest(path):
     wrong = f"{path}: not a manifest of this project"
     try:
@@ -145,13 +166,15 @@ def _read_manifest(path):
             _entry(Group, group | {"shards": tuple(_entry(Shard, shard) for shard in group["shards"])})
             for group in content["groups"]
         )
-        return _entry(Manifest, content | {"groups": groups})
+        manifest = _entry(Manifest, content | {"groups": groups})
     except KeyError as error:
         raise InputError(f"{wrong} (field {error.args[0]}: missing)") from error
     except (AttributeError, TypeError) as error:
         raise InputError(f"{wrong} (field groups: a list of objects with their shards expected)") from error
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"{wrong} ({error})") from error
+    reading.check(content, _SCHEMA, path)
+    return manifest
 
 
 def _entry(kind, values):

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from hand_tf.core import crops, reading, skeleton
 from hand_tf.core.errors import InputError
 from hand_tf.results import configurations
+from hand_tf.training import runs
 
 RESULTS_FILE = "results.json"  # of a run folder
 # The wrist's error is 0. A mean that leaves it out (convention of Rhodin, Salzmann, Fua, ECCV 2018) is 21/20 of ours;
@@ -22,12 +23,44 @@ WITHOUT_WRIST = skeleton.NUM_JOINTS / (skeleton.NUM_JOINTS - 1)
 
 Row = tuple[int, str]
 
+_NUMBERS = ("n_mpjpe", "mpjpe", "pa_mpjpe", "auc_0_50", "auc_20_50")
+_MEASURES = {
+    "type": "object",
+    "required": list(_NUMBERS),
+    "properties": {
+        **{key: {"type": "number"} for key in _NUMBERS},
+        "pck": {"type": "array", "items": {"type": "number"}},
+        "per_joint": {"type": "object"},
+        "per_subject": {"type": "object"},
+        "fused": {"type": ["object", "null"]},
+    },
+}
+_RULE = _MEASURES | {"required": [*_NUMBERS, "reference"]}
+_SCHEMA = {
+    "properties": {
+        "run": {"$ref": "run"},
+        "data": {"type": "object", "properties": {"subjects": {"type": "string"}}},
+        "crops": {"type": "integer"},
+        "versions": {"type": "object"},
+        "machine": {"type": "object"},
+        "results": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": _RULE | {"properties": _MEASURES["properties"] | {"reference": _MEASURES}},
+        },
+    },
+    "$defs": {
+        "run": runs.SCHEMA | {"$id": "run", "required": [*runs.SCHEMA["required"], "name", "configuration", "before"]}
+    },
+}
+
 
 def load_results(root: pathlib.Path) -> list[dict]:
     """All results below `root`. Raises ValueError if there is none or one cannot be read."""
     results = []
     for path in sorted(root.rglob(RESULTS_FILE)):
         result = reading.read_json_object(path)
+        reading.check(result, _SCHEMA, path)
         missing = {"run", "data", "crops", "results", "versions", "machine"} - set(result)
         if missing:
             raise InputError(f"{path}: not a result of `hand-tf evaluate`, {', '.join(sorted(missing))} missing")

@@ -19,6 +19,15 @@ SAVED_MODEL = "saved_model.pb"
 LITERT = "model.tflite"
 
 _SCALE = "up to scale: one camera cannot tell a small near hand from a large far one"
+_SCHEMA = {
+    "properties": {
+        "image_size": {"type": "integer", "minimum": 1},
+        "box_margin": {"type": "number", "exclusiveMinimum": 0},
+        "scale": {"type": "string"},
+        "unlabelled_joints": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 20}},
+        "files": {"type": "object", "additionalProperties": {"type": "string"}},
+    }
+}
 _FROM_RUN = ("regime", "scenario", "labels", "steps", "batch_size", "backend")
 
 
@@ -70,8 +79,10 @@ def find_model(path: str | os.PathLike) -> pathlib.Path:
 
 def read_description(path: str | os.PathLike) -> dict:
     """The content of hand_tf.json of an exported model; `path` and errors as in `find_model`."""
-    fields = ("image_size", "box_margin", "scale")
-    return reading.read_json_object(find_model(path).with_name(DESCRIPTION), fields, sealed=True)
+    file = find_model(path).with_name(DESCRIPTION)
+    description = reading.read_json_object(file, ("image_size", "box_margin", "scale"), sealed=True)
+    reading.check(description, _SCHEMA, file)
+    return description
 
 
 def hashes(folder: str | os.PathLike) -> dict[str, str]:

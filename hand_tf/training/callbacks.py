@@ -156,5 +156,13 @@ def read_history(path: str | pathlib.Path) -> list[dict[str, float]]:
     """The rows of a history.csv, `epoch` and all others as floats; empty without a file."""
     if not pathlib.Path(path).is_file():
         return []
-    rows = reading.read_table(path, ["epoch"])
-    return [{name: float(value) for name, value in row.items() if value} for _, row in rows]
+    return [_numbers(row, f"{path}: line {line}") for line, row in reading.read_table(path, ["epoch"])]
+
+
+def _numbers(row, where):
+    """The cells of a row as numbers, without the empty ones."""
+    try:
+        found = {name: float(value) for name, value in row.items() if value}
+        return found | {"epoch": float(row["epoch"])}
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: a number expected in each cell of a row of history.csv") from None

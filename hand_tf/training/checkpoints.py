@@ -13,6 +13,7 @@ that are a pure function of (seed, epoch), the result is the same. Files appear 
 import os
 import pathlib
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -87,12 +88,25 @@ def save(path: str | pathlib.Path, model: keras.Model) -> None:
         os.fsync(file.fileno())  # after a power cut there must be no name without its content
 
 
+# What zipfile and NumPy raise for a damaged archive; RuntimeError for an encryption or compression they do not know.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+)
+
+
 def restore(path: str | pathlib.Path, model: keras.Model) -> None:
     """Puts the state in `path` into `model`. Raises DamagedCheckpoint, and ValueError for one of another model."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+    except _DAMAGE as error:
         raise DamagedCheckpoint(f"{path}: damaged ({error})") from error
     variables = named_variables(model)
     arrays = _by_name(arrays, variables)

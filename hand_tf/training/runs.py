@@ -14,6 +14,35 @@ from hand_tf.core.errors import InputError
 from hand_tf.data import scenarios
 from hand_tf.training import regimes
 
+# What a run.json, and the summary of a run in a results.json, may hold; further fields may stand beside these.
+SCHEMA = {
+    "type": "object",
+    "required": ["regime", "scenario", "labels", "steps", "batch_size", "seconds", "backend", "flags"],
+    "properties": {
+        "regime": {"enum": list(regimes.REGIMES)},
+        "scenario": {"type": ["string", "null"]},
+        **{key: {"type": "integer"} for key in ("labels", "steps", "batch_size", "validation_labels")},
+        "seconds": {"type": "number"},
+        "backend": {"type": "string"},
+        "unlabelled_joints": {"type": "array", "items": {"type": "integer"}},
+        "init_from": {"type": ["string", "null"]},
+        "init_from_sha256": {"type": ["string", "null"]},
+        "hand_tf": {"type": ["string", "null"]},
+        "name": {"type": "string"},
+        "configuration": {"type": "string"},
+        "before": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
+        "files": {"type": "object", "additionalProperties": {"type": "string"}},
+        "flags": {
+            "type": "object",
+            "required": ["regime"],
+            "additionalProperties": {"type": ["string", "null"]},
+            "properties": {
+                "regime": {"enum": list(regimes.REGIMES)},
+                "in_plane_degrees": {"type": "string", "pattern": r"^-?[0-9.]+(e-?[0-9]+)?$"},
+            },
+        },
+    },
+}
 _COPIED = ("regime", "scenario", "labels", "steps", "batch_size", "seconds", "backend")
 
 
@@ -37,6 +66,7 @@ def _describe(workdir, later):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; is {workdir} the workdir of a finished run of hand_tf.train?")
     content = reading.read_json_object(path)
+    reading.check(content, SCHEMA, path)
     try:
         run = {name: content[name] for name in _COPIED} | {"name": path.parent.name, "flags": content["flags"]}
         # Which version 0.2.0 did not have:

@@ -64,7 +64,11 @@ def test_what_is_no_finished_run_is_one_clear_line(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"run\.json: no such file; is .* the workdir of a finished run"):
         runs.describe(tmp_path)
     path = tmp_path / "run.json"
-    for content, message in (("{}", "not a run.json"), ("{", "not valid JSON"), ("[]", "a JSON object expected")):
+    for content, message in (
+        ("{}", "field regime: missing"),
+        ("{", "not valid JSON"),
+        ("[]", "a JSON object expected"),
+    ):
         path.write_text(content)
         with pytest.raises(ValueError, match=f"run.json: {message}"):
             runs.describe(tmp_path)
