@@ -120,6 +120,8 @@ def _kind(field):
 
 def _value(field, value):
     """A flag's value as the field wants it."""
+    if _kind(field) is str and value.startswith("--"):
+        raise SettingError(f"--{field.name} is followed by {value}: expected a value, as in --{field.name}=VALUE")
     if _kind(field) is not tuple:
         return value
     items = typing.get_args(_type(field))

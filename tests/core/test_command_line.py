@@ -39,6 +39,8 @@ def main(settings: ExampleSettings) -> None:
     """Prints the settings, or fails as it is told to."""
     if settings.output == "bad":
         raise InputError("bad.csv: field x: a number expected")
+    if settings.output == "bug":
+        raise ValueError("operands could not be broadcast together")
     print(settings)
 
 
@@ -112,9 +114,19 @@ def test_a_missing_flag_and_arguments_that_nobody_takes(capsys):
         command_line.parse(TrainingSettings, arguments)
 
 
+def test_a_flag_whose_value_was_forgotten_does_not_take_the_next_flag(capsys):
+    assert command_line.run(main, ["--output", "--size=64"]) == 2
+    assert "--output is followed by --size=64: expected a value" in capsys.readouterr().err
+
+
 def test_wrong_input_gives_one_line_and_status_1(capsys):
     assert command_line.run(main, ["--output=bad"]) == 1
     assert capsys.readouterr().err == "error: bad.csv: field x: a number expected\n"
+
+
+def test_a_fault_of_the_program_shows_its_traceback():
+    with pytest.raises(ValueError, match="broadcast"):
+        command_line.run(main, ["--output=bug"])
 
 
 # --- flagfiles ------------------------------------------------------------------------------------------------------

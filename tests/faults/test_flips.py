@@ -31,8 +31,8 @@ def flipped(path, case):
         path.write_bytes(data)
 
 
-def check(path, read, same, cases):
-    """Reads the file with each of `cases` faults, and the sound file before and after."""
+def check(path, read, same, cases, record):
+    """Reads the file with each of `cases` faults, and the sound file before and after; returns how many were named."""
     sound, expected = path.read_bytes(), read()
     assert same(read(), expected)
     named = 0
@@ -48,6 +48,8 @@ def check(path, read, same, cases):
         finally:
             path.write_bytes(sound)
     assert same(read(), expected)
+    for name, value in {"group": "flipped", "what": path.name, "faults": cases, "named": named}.items():
+        record(name, value)
     return named
 
 
@@ -71,11 +73,11 @@ def models(run, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["encoder.keras", "pose_head.keras"])
-def test_networks_of_a_run(run, name):
+def test_networks_of_a_run(run, name, record_property):
     def weights():
         return [array.tobytes() for array in parts.load_part(run, name.removesuffix(".keras")).get_weights()]
 
-    assert check(run / name, weights, equal, 20) == 20
+    assert check(run / name, weights, equal, 20, record_property) == 20
 
 
 @pytest.mark.parametrize(
@@ -88,40 +90,57 @@ def test_networks_of_a_run(run, name):
         ("savedmodel", "variables/variables.index", 6),
     ],
 )
-def test_exported_models(models, model, name, cases):
-    check(models / model / name, lambda: load_estimator(models / model).estimate(CROPS).tobytes(), equal, cases)
+def test_exported_models(models, model, name, cases, record_property):
+    def poses():
+        return load_estimator(models / model).estimate(CROPS).tobytes()
+
+    check(models / model / name, poses, equal, cases, record_property)
 
 
-def test_summaries_of_runs_and_results(run, tmp_path):
+@pytest.fixture
+def summary(run, tmp_path):
+    """A sealed run.json, as training writes it."""
     shutil.copytree(run, tmp_path / "run")
-    content = reading.read_json_object(tmp_path / "run" / "run.json")
+    path = tmp_path / "run" / "run.json"
     flags = {"regime": "supervised", "in_plane_degrees": "0.0", "subjects": "*"}
     numbers = {"steps": 1, "batch_size": 4, "seconds": 2.5, "backend": "tensorflow", "init_from": None, "flags": flags}
-    path = tmp_path / "run" / "run.json"
-    atomic.write_sealed_json(path, content | numbers)
-    assert check(path, lambda: runs.describe(path.parent), equal, 60) > 30
-    results = tmp_path / "results.json"
-    atomic.write_sealed_json(results, {"run": runs.describe(path.parent), "crops": 9})
-    assert check(results, lambda: reading.read_json_object(results), equal, 60) > 30
+    atomic.write_sealed_json(path, reading.read_json_object(path) | numbers)
+    return path
 
 
-def test_records(records, tmp_path):
-    shutil.copytree(records, tmp_path / "records")
+def test_summaries_of_runs(summary, record_property):
+    assert check(summary, lambda: runs.describe(summary.parent), equal, 60, record_property) > 30
+
+
+def test_results(summary, tmp_path, record_property):
+    path = tmp_path / "results.json"
+    atomic.write_sealed_json(path, {"run": runs.describe(summary.parent), "crops": 9})
+    assert check(path, lambda: reading.read_json_object(path), equal, 60, record_property) > 30
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "index.csv"])
+def test_records(records, tmp_path, name, record_property):
     folder = tmp_path / "records"
-    for name in ("manifest.json", "index.csv"):
-        check(
-            folder / name, lambda: (records_folder.load_manifest(folder), records_folder.read_index(folder)), equal, 60
-        )
-    shard = next(folder.glob("*.tfrecord"))
-    manifest = records_folder.load_manifest(folder)
+    shutil.copytree(records, folder)
+
+    def read():
+        return records_folder.load_manifest(folder), records_folder.read_index(folder)
+
+    check(folder / name, read, equal, 60, record_property)
+
+
+def test_shards(records, tmp_path):
+    folder = tmp_path / "records"
+    shutil.copytree(records, folder)
+    shard, manifest = next(folder.glob("*.tfrecord")), records_folder.load_manifest(folder)
+    sound = shard.read_bytes()
     for case in range(20):
-        sound = shard.read_bytes()
         flipped(shard, case)
         assert records_folder.damaged(folder, manifest) == [shard.name]
         shard.write_bytes(sound)
 
 
-def test_checkpoints(tmp_path):
+def test_checkpoints(tmp_path, record_property):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
     model.compile("adam", "mse")
     model.fit(np.ones((4, 3)), np.ones((4, 5)), verbose=0)
@@ -134,4 +153,4 @@ def test_checkpoints(tmp_path):
         checkpoints.restore(path, model)
         return [array.tobytes() for array in model.get_weights()]
 
-    check(path, restored, equal, 60)
+    check(path, restored, equal, 60, record_property)

@@ -124,9 +124,9 @@ def files(tmp_path_factory, records):
 
 @pytest.mark.filterwarnings("ignore::hand_tf.core.remarks.Remark")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fault_is_harmless_or_named(files, kind):
+def test_a_fault_is_harmless_or_named(files, kind, record_property):
     path, change, read = files.kinds()[kind]
-    sound, failures = path.read_bytes(), []
+    sound, failures, named = path.read_bytes(), [], 0
     read(path)
     try:
         for case in range(CASES):
@@ -134,6 +134,7 @@ def test_a_fault_is_harmless_or_named(files, kind):
             try:
                 read(path)
             except (InputError, OSError) as error:
+                named += 1
                 # A wrong flag is named instead: it could stand on the command line just as well.
                 if kind != "flags" and path.name not in str(error) and path.parent.name not in str(error):
                     failures.append(f"case {case}: does not name the file: {error}")
@@ -144,3 +145,5 @@ def test_a_fault_is_harmless_or_named(files, kind):
     finally:
         path.write_bytes(sound)
     assert not failures, f"{len(failures)} of {CASES}:\n" + "\n".join(failures[:12])
+    for name, value in {"group": "mutated", "what": kind, "faults": CASES, "named": named}.items():
+        record_property(name, value)

@@ -61,13 +61,13 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in files if "work" not in path.parts}
 
 
-def check(monkeypatch, tmp_path, run, step):
-    """Kills `run`, a function of the output folder, at every `step`-th moment, and lets it run again."""
+def check(monkeypatch, tmp_path, run, command, record):
+    """Kills `run`, a function of the output folder, at every moment, and lets it run again."""
     with dying(monkeypatch, tmp_path / "sound") as box:
         run(tmp_path / "sound")
     expected = contents(tmp_path / "sound")
     assert box["count"] > 10
-    for moment in range(1, box["count"] + 1, step):
+    for moment in range(1, box["count"] + 1):
         output = tmp_path / f"killed_{moment}"
         with dying(monkeypatch, output, moment), contextlib.suppress(Dead):
             run(output)
@@ -75,6 +75,8 @@ def check(monkeypatch, tmp_path, run, step):
             run(output)
         assert contents(output) == expected, f"killed at {moment} of {box['count']}"
         shutil.rmtree(output)
+    for name, value in {"group": "killed", "what": command, "faults": box["count"], "named": 0}.items():
+        record(name, value)
 
 
 @pytest.fixture(scope="module")
@@ -84,28 +86,28 @@ def sequence(tmp_path_factory):
     return folder
 
 
-def test_build(monkeypatch, tmp_path, sequence):
+def test_build(monkeypatch, tmp_path, sequence, record_property):
     def run(output):
         build.build(build.BuildSettings(input=(str(sequence),), output=str(output), crop_size=32, workers=1))
 
-    check(monkeypatch, tmp_path, run, step=1)
+    check(monkeypatch, tmp_path, run, "build", record_property)
 
 
 SMALL = dict(frames=2, fps=3.0, num_cameras=2, width=64, height=64, seed=5, clutter=1)
 
 
-def test_dump_of_the_dome(monkeypatch, tmp_path):
+def test_dump_of_the_dome(monkeypatch, tmp_path, record_property):
     sequences = capture.plan(subjects=1, **SMALL)
-    check(monkeypatch, tmp_path, lambda output: dump.write(output, sequences), step=1)
+    check(monkeypatch, tmp_path, lambda output: dump.write(output, sequences), "dome", record_property)
 
 
-def test_records_of_the_dome(monkeypatch, tmp_path):
+def test_records_of_the_dome(monkeypatch, tmp_path, record_property):
     sequences = capture.plan(subjects=1, **SMALL)
 
     def run(output):
         records.write(sequences, RecordsSettings(output=output, crop_size=32), processes=1)
 
-    check(monkeypatch, tmp_path, run, step=1)
+    check(monkeypatch, tmp_path, run, "dome --records", record_property)
 
 
 def start(*command):
