@@ -10,6 +10,9 @@ The commands are `hand-tf train`, `evaluate`, `study`, `report`, `export` and `p
     hand.joints_2d                                 # [21, 2] px in the image, which is RGB uint8 [height, width, 3]
     estimator.predict(image, boxes=[(310, 120, 180, 200)], intrinsics="camera.json")    # in the camera's frame
 
+    hands = hand_tf.load_detector().detect(image)  # after `hand-tf fetch detector`; each has box, side and score
+    estimator.predict(image, [hand.box for hand in hands], [hand.side for hand in hands])
+
     poses = estimator.estimate(crops)              # [n, 21, 3] mm, from crops of right hands [n, size, size, 3]
     hand_tf.mpjpe(true_poses, poses)               # [n] mm; also n_mpjpe and pa_mpjpe
     curve = hand_tf.pck(true_poses, poses, None, thresholds=range(51))
@@ -28,12 +31,14 @@ from hand_tf.core import keras_registration
 
 if typing.TYPE_CHECKING:
     from hand_tf.nets.metrics import auc, mpjpe, n_mpjpe, pa_mpjpe, pck
+    from hand_tf.serving.detector_files import load_detector
     from hand_tf.serving.estimator import load_estimator
 
-__all__ = ["auc", "load_estimator", "mpjpe", "n_mpjpe", "pa_mpjpe", "pck"]
+__all__ = ["auc", "load_detector", "load_estimator", "mpjpe", "n_mpjpe", "pa_mpjpe", "pck"]
 __version__ = "0.3.0.dev0"
 
-_MODULES = {name: "hand_tf.nets.metrics" for name in __all__} | {"load_estimator": "hand_tf.serving.estimator"}
+_MODULES = {name: "hand_tf.nets.metrics" for name in __all__}
+_MODULES |= {"load_detector": "hand_tf.serving.detector_files", "load_estimator": "hand_tf.serving.estimator"}
 
 # TensorFlow's start-up messages hide ours; must be set before it is imported, and a user's own setting wins.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

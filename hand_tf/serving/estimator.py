@@ -31,13 +31,15 @@ class HandPose:
     that of the crop's virtual camera; x right, y down, z away from the camera. It is right up to its scale, because one
     camera cannot tell a small near hand from a large far one. `joints_2d` [21, 2] px is where the model sees the joints
     in the picture; for models of version 0.2.0, the pose laid over the `box` (x, y, width, height) px. `side` is right
-    or left. Joints that no label of the model had are NaN.
+    or left. Joints that no label of the model had are NaN. `score` and `track` are those of the hand's `HandBox`.
     """
 
     pose_mm: np.ndarray
     joints_2d: np.ndarray
     box: Box
     side: str
+    score: float | None = None
+    track: int | None = None
 
 
 class PoseEstimator:
@@ -78,7 +80,7 @@ class PoseEstimator:
         self,
         image: np.ndarray,
         boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
-        side: str = "right",
+        side: str | Sequence[str] = "right",
         intrinsics: str | os.PathLike | np.ndarray | geometry.Camera | None = None,
     ) -> list[HandPose]:
         """The poses of the hands in a picture, one per box.
@@ -87,7 +89,7 @@ class PoseEstimator:
             image: uint8 [height, width, 3] RGB.
             boxes: [n, 4], x, y, width, height px, tight around the joints of each hand. Without boxes, one hand is
                 taken to fill the largest square in the centre of the picture.
-            side: which hand the boxes show, right or left (the person's own right and left).
+            side: which hand the boxes show, right or left (the person's own right and left), or one for each box.
             intrinsics: of the camera: K [3, 3] px of a picture without distortion, a file (`serving.intrinsics`), or
                 a camera.
 
@@ -97,11 +99,11 @@ class PoseEstimator:
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"image: expected RGB uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
-        if side not in skeleton.SIDES:
-            raise InputError(f"side: {side!r}, expected right or left")
-        hands = [HandBox(None, side)]
-        if boxes is not None:
-            hands = [HandBox(parse_box(box, f"boxes[{i}]"), side) for i, box in enumerate(boxes)]
+        parsed = [None] if boxes is None else [parse_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
+        sides = [side] * len(parsed) if isinstance(side, str) else list(side)
+        if not set(sides) <= set(skeleton.SIDES) or len(sides) != len(parsed):
+            raise InputError(f"side: {side!r}, expected right or left, or one of them for each of {len(parsed)} boxes")
+        hands = [HandBox(box, each) for box, each in zip(parsed, sides, strict=True)]
         picture = InputPicture(pathlib.Path("image"), None, image, hands)
         return self.predict_pictures([picture], _as_camera(intrinsics, image))[0]
 
@@ -131,16 +133,20 @@ class PoseEstimator:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _HandCrop:
-    """The crop `image` [size, size, 3] of a hand, flipped for a left one, with its box, side and R_virtual [3, 3].
+    """The crop `image` [size, size, 3] of a `hand`, flipped for a left one, with its box and R_virtual [3, 3].
 
-    `margin` is the side of the crop over the longer side of the box.
+    `margin` is the side of the crop over the longer side of the box, which is that of the hand, if it is known.
     """
 
     image: np.ndarray
+    hand: HandBox
     box: Box
-    side: str
     R_virtual: np.ndarray
     margin: float
+
+    @property
+    def side(self):
+        return self.hand.side
 
 
 def _cut(picture, hand, size, margin, camera):
@@ -154,7 +160,7 @@ def _cut(picture, hand, size, margin, camera):
     else:
         boxes.check_box(box, width, height, camera, picture.name)
     crop, R_virtual = box_crops.cut(picture.image, box, size, margin, camera)
-    return _HandCrop(crop[:, ::-1] if hand.side == "left" else crop, box, hand.side, R_virtual, margin)
+    return _HandCrop(crop[:, ::-1] if hand.side == "left" else crop, hand, box, R_virtual, margin)
 
 
 def _hand_pose(pose, places, crop, camera):
@@ -169,7 +175,7 @@ def _hand_pose(pose, places, crop, camera):
     else:
         places = places * [-1, 1] + [size - 1, 0] if left else places
         joints_2d = box_crops.to_picture(places, crop.box, size, crop.margin, camera)
-    return HandPose(pose @ crop.R_virtual, joints_2d, crop.box, crop.side)
+    return HandPose(pose @ crop.R_virtual, joints_2d, crop.box, crop.side, crop.hand.score, crop.hand.track)
 
 
 def _as_camera(intrinsics, image):

@@ -4,9 +4,10 @@
     pose        float32 [1, 21, 3]           mm
     joints_2d   float32 [1, 21, 2]           px of the crop; not from runs of version 0.2.0
 
-Running a model needs ai-edge-litert and no TensorFlow: `pip install hand_tf[litert]`. `litert_converter` makes them.
+Running a model needs no TensorFlow. `litert_converter` makes them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,29 @@ from hand_tf.core.errors import InputError
 
 
 def interpreter(content: bytes, threads: int = 1) -> Any:
-    """The `ai_edge_litert` interpreter of a model. Raises ValueError if ai-edge-litert is not installed."""
+    """The `ai_edge_litert` interpreter of a model. Raises InputError if ai-edge-litert cannot be loaded."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise InputError(f"LiteRT models need ai-edge-litert ({error}): pip install hand_tf[litert]") from error
+        raise InputError(f"LiteRT models need ai-edge-litert ({error}): pip install ai-edge-litert") from error
     return Interpreter(model_content=content, num_threads=threads)
+
+
+def network(content: bytes, threads: int = 1) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
+    """A model of one input without signature as a function: array -> its outputs, in the order of the file.
+
+    Raises InputError without ai-edge-litert, ValueError for another content.
+    """
+    found = interpreter(content, threads)
+    found.allocate_tensors()
+    (given,), outputs = found.get_input_details(), found.get_output_details()
+
+    def run(values):
+        found.set_tensor(given["index"], values)
+        found.invoke()
+        return tuple(found.get_tensor(output["index"]) for output in outputs)
+
+    return run
 
 
 class LiteRTModel:

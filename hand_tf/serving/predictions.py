@@ -24,12 +24,17 @@ from hand_tf.serving.left_out import LeftOut
 from hand_tf.serving.pictures import InputPicture
 
 PREDICTIONS, PARTIAL, OVERLAYS = "predictions.json", "predictions.partial.jsonl", "overlays"
-CENTRE_SQUARE = "none given, the hand is taken to fill the centre square"
+GIVEN, CENTRE_SQUARE, FOUND = "given", "the square in the centre of each picture", "found by the hand detector"
 
 
 def same_hand_everywhere(inputs: Sequence[str], hand: HandBox) -> dict[pathlib.Path, list[HandBox]]:
     """The files of `inputs`, each with this hand. Raises OSError or ValueError for inputs that cannot be used."""
     return {path: [hand] for path in pictures.list_files(inputs)}
+
+
+def hands_to_be_found(inputs: Sequence[str]) -> dict[pathlib.Path, list[HandBox]]:
+    """The files of `inputs`, whose hands are not known yet. Raises OSError or InputError as above."""
+    return {path: [] for path in pictures.list_files(inputs)}
 
 
 def hands_of_table(
@@ -73,6 +78,7 @@ def predict_files(
     hands: dict[pathlib.Path, list[HandBox]],
     left_out: LeftOut,
     *,
+    find: Callable[[InputPicture], list[HandBox]] | None = None,
     camera: geometry.Camera | None,
     margin: float,
     frame_stride: int,
@@ -83,7 +89,8 @@ def predict_files(
     """Yields the poses of the hands in each picture, as entries of predictions.json.
 
     Args:
-        hands: by file, from `same_hand_everywhere` or `hands_of_table`.
+        hands: by file, from `same_hand_everywhere`, `hands_to_be_found` or `hands_of_table`.
+        find: finds the hands in a picture, instead of those in `hands`.
         left_out: receives files that cannot be read, or not to their end, and boxes that cannot be cut out.
         camera: that took all pictures, or None.
         margin: side of a crop over the longer side of the hand's box.
@@ -94,13 +101,24 @@ def predict_files(
     """
     base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in hands])
     every = pictures.read_pictures(hands, left_out, frame_stride, max_pixels)
-    usable = (picture for picture in (_usable(each, camera, left_out) for each in every) if picture.hands)
+    if find:
+        every = (_with_hands(picture, find, left_out) for picture in every)
+    usable = (_usable(picture, camera, left_out) for picture in every)
     for batch in _batches(usable, batch_size):
         for picture, found in zip(batch, estimator.predict_pictures(batch, camera, margin), strict=True):
             entries = [_entry(picture, hand) for hand in found]
-            if overlays:
+            if overlays and entries:
                 save_overlay(overlays / os.path.relpath(picture.file, base), picture, entries)
             yield entries
+
+
+def _with_hands(picture, find, left_out):
+    """The picture with the hands that are found in it."""
+    hands = find(picture)
+    if not hands:
+        where = "no hand found" if picture.frame is None else "no hand found in some of its frames"
+        left_out.add(f"{picture.file}: {where}", hands=0)
+    return dataclasses.replace(picture, hands=hands)
 
 
 def _usable(picture, camera, left_out):
@@ -140,6 +158,8 @@ def _entry(picture: InputPicture, hand: HandPose) -> dict:
         "frame": picture.frame,
         "time_s": picture.time_s,
         "hand": hand.side,
+        "track": hand.track,
+        "score": hand.score,
         "box": hand.box,
         "pose_mm": _rows(hand.pose_mm, 3),
         "joints_2d": _rows(hand.joints_2d, 2),
@@ -190,7 +210,7 @@ def writing(output: pathlib.Path, head: dict) -> Iterator[Callable[[Sequence[dic
             yield write
             complete = True
         finally:
-            if count:
+            if count or complete:
                 _put_together(output, head | {"complete": complete})
             partial.unlink()
 

@@ -19,6 +19,7 @@ from hand_tf.core import atomic, command_line, crops, geometry, reading, skeleto
 from hand_tf.serving import box_crops, boxes, intrinsics, pictures, saved_model
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.estimator import PoseEstimator, load_exported
+from hand_tf.serving.hand_detector import DetectedHand
 from hand_tf.serving.pictures import InputPicture
 
 if keras.backend.backend() != "tensorflow":
@@ -178,9 +179,9 @@ def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
         save(folder / name, picture)
     (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:-100])
     (folder / "notes.txt").write_text("no picture")
-    content = predicted(model, tmp_path / "all", folder, folder / "sub" / "c.JPG", "--batch_size=2")
+    content = predicted(model, tmp_path / "all", folder, folder / "sub" / "c.JPG", "--centre", "--batch_size=2")
     assert [hand["file"].split("in/")[-1] for hand in content["predictions"]] == ["a.png", "b.jpg", "sub/c.JPG"]
-    assert content["pose_frame"] == "virtual camera" and "centre square" in content["boxes"]
+    assert content["pose_frame"] == "virtual camera" and "the square in the centre" in content["boxes"]
     output = capsys.readouterr()
     assert "cut.jpg" in output.err and "3 of 4 hands in 3 pictures, 1 warning\n" in output.out
     assert (tmp_path / "all" / "overlays" / "sub" / "c.JPG").is_file()
@@ -249,7 +250,7 @@ def test_what_was_predicted_before_a_stop_is_kept(picture, model, tmp_path, monk
         return read(path, *rest)
 
     monkeypatch.setattr(pictures.images, "read_image", stop_at_c)
-    flags = [f"--model={model}", f"--output={tmp_path / 'out'}", "--batch_size=1", *map(str, files)]
+    flags = [f"--model={model}", f"--output={tmp_path / 'out'}", "--batch_size=1", "--centre", *map(str, files)]
     assert command_line.run(predict.main, flags) == 130
     assert capsys.readouterr().err == "stopped; what had finished is kept\n"
     content = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -264,11 +265,42 @@ def test_pictures_of_too_many_pixels_are_left_out(model, tmp_path, capsys):
     assert "a.png: 0 million pixels, at most 0.199999 million expected" in error_of(capsys, *flags)
 
 
-def test_no_box_is_the_centre_square(picture, model, tmp_path):
+def test_without_boxes_hands_are_found(picture, model, tmp_path, monkeypatch, capsys):
+    """Two hands in the one picture, of which one lies outside, and none in the other, which is said and not guessed."""
+    save(tmp_path / "in" / "a.png", picture)
+    save(tmp_path / "in" / "b.png", np.zeros_like(picture))
+
+    class Detector:
+        def detect(self, image):
+            boxes = [(*BOX, "left"), (400.0, 3.0, 20.0, 20.0, "right")] if image.any() else []
+            return [DetectedHand(tuple(box), side, 0.75, None) for *box, side in boxes]
+
+    asked = []
+    monkeypatch.setattr(
+        predict.detector_files, "load_detector", lambda *sizes, threads: asked.append(sizes) or Detector()
+    )
+    flags = [tmp_path / "in", "--tiles=2", "--min_score=0.7"]
+    content = predicted(model, tmp_path / "out", *flags)
+    assert asked == [(0.7, 2)] and content["boxes"] == "found by the hand detector"
+    (hand,) = content["predictions"]
+    assert (hand["hand"], hand["score"], hand["track"], hand["box"]) == ("left", 0.75, None, list(BOX))
+    (given,) = predicted(model, tmp_path / "given", tmp_path / "in" / "a.png", box_text(BOX), "--hand=left")[
+        "predictions"
+    ]
+    assert hand["pose_mm"] == given["pose_mm"] and given["score"] is None
+    capsys.readouterr()
+    content = predicted(model, tmp_path / "none", tmp_path / "in" / "b.png")
+    assert content["predictions"] == [] and content["complete"] is True
+    output = capsys.readouterr()
+    assert "0 hands in 1 picture, 1 warning" in output.out and "b.png: no hand found" in output.err
+    assert not (tmp_path / "none" / "overlays").exists()
+
+
+def test_the_centre_square_of_a_picture(picture, model, tmp_path):
     file = save(tmp_path / "a.png", picture)
     square = picture[:, (WIDTH - HEIGHT) // 2 : (WIDTH + HEIGHT) // 2]
-    (whole,) = predicted(model, tmp_path / "whole", file)["predictions"]
-    (cut,) = predicted(model, tmp_path / "cut", save(tmp_path / "b.png", square))["predictions"]
+    (whole,) = predicted(model, tmp_path / "whole", file, "--centre")["predictions"]
+    (cut,) = predicted(model, tmp_path / "cut", save(tmp_path / "b.png", square), "--centre")["predictions"]
     np.testing.assert_allclose(whole["pose_mm"], cut["pose_mm"], atol=0.01 * np.ptp(whole["pose_mm"]))
 
 
@@ -289,7 +321,7 @@ def test_a_damaged_video_is_read_up_to_the_damage(model, tmp_path, capsys):
     content = path.read_bytes()
     start, length = len(content) // 2, len(content) // 5
     path.write_bytes(content[:start] + bytes(length) + content[start + length :])
-    hands = predicted(model, tmp_path / "out", "--nooverlays", path)["predictions"]
+    hands = predicted(model, tmp_path / "out", "--nooverlays", "--centre", path)["predictions"]
     assert 0 < len(hands) < 12 and [hand["frame"] for hand in hands] == list(range(len(hands)))
     output = capsys.readouterr()
     assert f"clip.mp4: only the first {len(hands)} of 12 frames can be read" in output.err and "1 warning" in output.out
