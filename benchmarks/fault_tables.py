@@ -22,9 +22,12 @@ def faults(docs: pathlib.Path) -> str:
                 ("command", "moments", "other files in the end"),
                 [(row["what"], row["faults"], 0) for row in rows],
             )
-        else:
-            header = ("file", "faults", "named", "harmless", "other values without a word")
+        elif group == "flipped":
+            header = ("file", "faults", "named", "without effect", "other content without a word")
             cells = [(row["what"], row["faults"], row["named"], row["faults"] - row["named"], 0) for row in rows]
+        else:
+            header = ("file", "faults", "named in an error", "read, or left out and counted")
+            cells = [(row["what"], row["faults"], row["named"], row["faults"] - row["named"]) for row in rows]
         parts += [f"**{text}:**", markdown(header, cells)]
     return "\n\n".join([*parts, source(line, "faults", "")])
 

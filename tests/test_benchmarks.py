@@ -67,7 +67,9 @@ def _result(folder, regime, scenario, labels, error, start=None, seed=0, also_tr
     flags = {"regime": regime, "seed": str(seed), "in_plane_degrees": "0"}
     run = {"regime": regime, "configuration": regime + (" on pretrain" if start else ""), "scenario": scenario}
     run |= {"labels": labels, "validation_labels": 0, "steps": 10, "seconds": 60.0, "flags": flags, "before": start}
-    numbers = {"n_mpjpe": error, "fused": {"n_mpjpe": error - 10}, "joints_2d_px": 3.0, "reference": {"n_mpjpe": 70.0}}
+    run |= {"name": folder.name, "batch_size": 32, "backend": "tensorflow"}
+    numbers = dict.fromkeys(("n_mpjpe", "mpjpe", "pa_mpjpe", "auc_0_50", "auc_20_50"), error)
+    numbers |= {"fused": {"n_mpjpe": error - 10}, "joints_2d_px": 3.0, "reference": numbers | {"n_mpjpe": 70.0}}
     data = {"subjects": "S9+S10", "crop_size": 64, "index_sha256": "0", "max_crops": 0, "box_margin": 1.5}
     content = {"run": run, "crops": 99, "data": data | {"also_trained_on": also_trained_on}, "versions": {}}
     content |= {"machine": {}, "results": {"box2d": numbers, "joints3d": numbers | {"n_mpjpe": error - 2}}}
@@ -75,7 +77,9 @@ def _result(folder, regime, scenario, labels, error, start=None, seed=0, also_tr
 
 
 def test_results_of_a_study_become_a_table(tmp_path, monkeypatch):
-    start = {"steps": 20, "seconds": 120.0, "flags": {"regime": "pretrain", "in_plane_degrees": "0"}, "before": None}
+    start = {"regime": "pretrain", "name": "pre", "configuration": "pretrain", "scenario": None, "labels": 0}
+    start |= {"steps": 20, "seconds": 120.0, "flags": {"regime": "pretrain", "in_plane_degrees": "0"}, "before": None}
+    start |= {"batch_size": 32, "backend": "tensorflow"}
     for seed, error in enumerate((50.0, 54.0)):
         _result(tmp_path / f"head{seed}", "pose_head", "S0:64", 64, error, start, seed)
     _result(tmp_path / "alone", "supervised", "S0:640", 640, 60.0)

@@ -9,6 +9,7 @@ import pytest
 
 from hand_tf import evaluate, report, study, train
 from hand_tf.core import command_line, records_folder
+from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError
 from hand_tf.training import grid
 
@@ -335,7 +336,7 @@ def test_a_finished_study_only_reports_again(tmp_path, calls, run):
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (ValueError("no S7 in the records"), 1, "error: no S7 in the records"),
+        (InputError("no S7 in the records"), 1, "error: no S7 in the records"),
         (OSError("disk full"), 1, "error: disk full"),
         (KeyboardInterrupt(), 130, "stopped; what had finished is kept"),
     ],

@@ -9,7 +9,7 @@ import smoke_runs
 from smoke_runs import assert_equal_parts, run
 
 from hand_tf import evaluate
-from hand_tf.core import command_line, fusion, records_folder
+from hand_tf.core import atomic, command_line, fusion, reading, records_folder
 from hand_tf.data import held_out, labelled_crops
 from hand_tf.nets import parts
 from hand_tf.training import closed_form, run_data, teacher
@@ -150,8 +150,8 @@ def test_a_student_without_labels_says_so_and_can_be_measured(records, estimator
     assert run(records, tmp_path / "run", "multi_view_teacher", f"--init_from={estimator}") == 1
     assert "learned from the labels of S0:8: expected --scenario=S0:8, so that they" in capsys.readouterr().err
     shutil.copytree(estimator, tmp_path / "dome")
-    summary = json.loads((tmp_path / "dome" / "run.json").read_text())
-    (tmp_path / "dome" / "run.json").write_text(json.dumps(summary | {"records": "of others"}))
+    summary = reading.read_json_object(tmp_path / "dome" / "run.json")
+    atomic.write_sealed_json(tmp_path / "dome" / "run.json", summary | {"records": "of others"})
     assert run(records, tmp_path / "run", "multi_view_teacher", f"--init_from={tmp_path / 'dome'}") == 0
     assert "learned from the labels of S0:8 of other records" in capsys.readouterr().out
     summary = json.loads((tmp_path / "run" / "run.json").read_text())
