@@ -29,7 +29,7 @@ def faults(docs: pathlib.Path) -> str:
             header = ("file", "faults", "named in an error", "read, or left out and counted")
             cells = [(row["what"], row["faults"], row["named"], row["faults"] - row["named"]) for row in rows]
         parts += [f"**{text}:**", markdown(header, cells)]
-    return "\n\n".join([*parts, source(line, "faults", "")])
+    return "\n\n".join([*parts, source(line, "faults")])
 
 
 TABLES = {"faults": faults}

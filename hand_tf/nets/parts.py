@@ -56,15 +56,18 @@ def load_part(folder: str | os.PathLike, name: str, crop_size: int | None = None
     import keras
 
     path = find_part(folder, name)
-    run_folder.check_file(path)
     try:
+        run_folder.check_file(path)
         part = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         written = _written_by(path)
         if written not in (None, keras.__version__):
             raise InputError(
                 f"{path}: Keras {written} has written it, and this is Keras {keras.__version__}"
             ) from error
+        if isinstance(error, InputError):
+            says = f"; it says that Keras {written} has written it, which is also the Keras here" if written else ""
+            raise InputError(f"{error}{says}") from error
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: damaged, or not a model of hand_tf ({reason:.200})") from error
     if name == "encoder" and crop_size not in (None, part.input.shape[1]):
