@@ -30,6 +30,13 @@ def commands():
     return sorted(name.removesuffix(".__main__") for name in names)
 
 
+def test_functions_are_there_in_a_fresh_interpreter():
+    """Whichever module is the first to load Keras: it is imported while Keras' import imports our layers."""
+    script = "import hand_tf; print(hand_tf.mpjpe.__name__, hand_tf.load_estimator.__name__)"
+    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said == "mpjpe load_estimator\n"
+
+
 def test_help_loads_no_framework():
     names = commands()
     assert {"hand_tf.train", "hand_tf.predict", "tfrecords_tools.build", "tfrecords_tools.dome"} <= set(names)

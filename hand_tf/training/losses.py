@@ -14,13 +14,16 @@ the axes that `sample_weight` weights, and the weight must have exactly these ax
 against [B, H, W] along the *width*. Everything is computed in float32, whatever the precision policy.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from hand_tf.core.errors import InputError
 from hand_tf.core.skeleton import NUM_JOINTS
-from hand_tf.nets.metrics import Tensor
+
+Tensor = Any  # a tensor of the Keras backend, or a NumPy array
 
 
 def pixel_l1(target: Tensor, image: Tensor) -> Tensor:
