@@ -10,11 +10,13 @@ Inputs are images, folders of images, and videos. MODEL is the folder that `hand
 in it, for which no TensorFlow is loaded.
 
 Hands are found by MediaPipe's palm detector and hand landmark model, in the whole picture and in --tiles of it, for
-small hands. In a video a hand is followed from frame to frame, and has the same "track" as long as it is seen. Or you
-say where the hands are: a box is x, y, width, height in px, tight around the joints of the hand. boxes.csv has the
-columns file (relative to the table), x, y, width, height and optionally hand (right or left, instead of --hand), and
-one row per hand. Without inputs, all files of the table are used; with inputs, those that have a row. In a video, the
-box is the same in all frames. With --centre, a hand fills the square in the centre of each picture.
+small hands. Their crops are turned so that the hand points up, and poses are turned back. In a video a hand is followed
+from frame to frame, and has the same "track" as long as it is seen.
+
+Or you say where the hands are. A box is x, y, width, height in px, tight around the joints of the hand; in a video it
+is the same in all frames. boxes.csv has the columns file (relative to the table), x, y, width, height and optionally
+hand (right or left, instead of --hand), and one row per hand. Without inputs, all files of the table are used; with
+inputs, those that have a row. With --centre, a hand fills the square in the centre of each picture.
 
 The crop is a square around the centre of the box, `box_margin` times its longer side wide. With --intrinsics it is what
 a virtual camera sees that looks straight at that centre (R_virtual), free of distortion; otherwise it is cut out of the
@@ -81,6 +83,11 @@ class PredictSettings:
         TILES,
         low=1,
         high=8,
+        section="Hands",
+    )
+    upright: bool = setting(
+        "Turn the crops of found hands so that the hand points up, as most hands do that models learn from.",
+        True,
         section="Hands",
     )
     detect_every: int = setting("Frames of a video between looks for further hands.", EVERY, low=1, section="Hands")
@@ -182,7 +189,7 @@ def _hands(settings, left_out):
         return predictions.same_hand_everywhere(settings.inputs, boxes.HandBox(settings.box, side)), None
     hands = predictions.hands_to_be_found(settings.inputs)
     detector = detector_files.load_detector(settings.min_score, settings.tiles, threads=usable_cores())
-    return hands, hand_finder.HandFinder(detector, settings.detect_every, settings.hand)
+    return hands, hand_finder.HandFinder(detector, settings.detect_every, settings.hand, settings.upright)
 
 
 def _where_boxes_come_from(settings):

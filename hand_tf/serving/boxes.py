@@ -23,13 +23,17 @@ FIELDS = ("x", "y", "width", "height")
 class HandBox:
     """A hand to look at: its box, None if it is unknown, and its `side`, right or left.
 
-    Of a hand that was found, `score` 0..1 is how sure that is, and `track` its number in a video.
+    Of a hand that was found, `score` 0..1 is how sure that is, and `track` its number in a video. `angle` (radians,
+    clockwise) is by how much its crop is turned, so that the hand points up; `crop_box` is then the box that counts: it
+    is tight in the turned crop, and written as if it were not turned.
     """
 
     box: Box | None
     side: str
     score: float | None = None
     track: int | None = None
+    crop_box: Box | None = None
+    angle: float = 0.0
 
 
 def parse_box(values: Iterable[str | float], where: str) -> Box:

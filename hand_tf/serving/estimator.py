@@ -159,7 +159,7 @@ def _cut(picture, hand, size, margin, camera):
         box = boxes.centre_square(width, height, margin)
     else:
         boxes.check_box(box, width, height, camera, picture.name)
-    crop, R_virtual = box_crops.cut(picture.image, box, size, margin, camera)
+    crop, R_virtual = box_crops.cut(picture.image, hand.crop_box or box, size, margin, camera, hand.angle)
     return _HandCrop(crop[:, ::-1] if hand.side == "left" else crop, hand, box, R_virtual, margin)
 
 
@@ -171,10 +171,12 @@ def _hand_pose(pose, places, crop, camera):
     size, left = len(crop.image), crop.side == "left"
     pose = pose @ skeleton.MIRROR if left else pose
     if places is None:
-        joints_2d = box_crops.lay_over_box(pose, crop.box, camera, crop.R_virtual)
+        flat = pose if camera else pose @ crop.R_virtual  # turned as the picture is
+        joints_2d = box_crops.lay_over_box(flat, crop.box, camera, crop.R_virtual)
     else:
         places = places * [-1, 1] + [size - 1, 0] if left else places
-        joints_2d = box_crops.to_picture(places, crop.box, size, crop.margin, camera)
+        box = crop.hand.crop_box or crop.box
+        joints_2d = box_crops.to_picture(places, box, size, crop.margin, camera, crop.hand.angle)
     return HandPose(pose @ crop.R_virtual, joints_2d, crop.box, crop.side, crop.hand.score, crop.hand.track)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from hand_tf.serving import landmarks, palms
-from hand_tf.serving.boxes import Box
+from hand_tf.serving.boxes import Box, HandBox
 
 MIN_SCORE = 0.5
 TILES = 3
@@ -35,12 +35,30 @@ class DetectedHand:
     score: float
     points: np.ndarray
 
+    def hand_box(self, upright: bool = True, track: int | None = None) -> HandBox:
+        """What the estimator of poses is to look at; `upright` turns the crop so that the hand points up in it."""
+        if not upright:
+            return HandBox(self.box, self.side, self.score, track)
+        angle = landmarks.turn_of(self.points)
+        crop_box = _tight_box(self.points, angle)
+        return HandBox(self.box, self.side, self.score, track, crop_box, angle)
+
+
+def _tight_box(points, angle):
+    """The box around `points` [n, 2] px that is tight once the picture is turned back by `angle` about its centre."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = points @ turn
+    low, high = turned.min(0), turned.max(0)
+    size = high - low + 1
+    corner = turn @ ((low + high) / 2) - (size - 1) / 2
+    return tuple(float(value) for value in (*corner, *size))
+
 
 def from_landmarks(found: landmarks.Landmarks) -> DetectedHand:
     """The hand that the landmark model has found."""
-    low, high = found.points.min(0), found.points.max(0)
-    box = tuple(float(value) for value in (*low, *(high - low + 1)))
-    return DetectedHand(box, "right" if found.right >= 0.5 else "left", found.presence, found.points)
+    return DetectedHand(
+        _tight_box(found.points, 0.0), "right" if found.right >= 0.5 else "left", found.presence, found.points
+    )
 
 
 def tiles_of(width: int, height: int, count: int) -> Iterator[tuple[int, int, int, int]]:

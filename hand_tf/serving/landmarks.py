@@ -49,6 +49,11 @@ def _turn(wrist, knuckle):
     return float(np.arctan2(x, -y))
 
 
+def turn_of(points: np.ndarray) -> float:
+    """The angle (radians, clockwise) of a hand with landmarks [21, 2] px: 0 if it points up."""
+    return _turn(points[0], points[9])
+
+
 def of_palm(square: np.ndarray, wrist: np.ndarray, knuckle: np.ndarray) -> Region:
     """The region of a palm: its `square` (x, y, width, height), wrist and middle knuckle, in px."""
     angle = _turn(wrist, knuckle)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hand_tf.core import fetching, video
-from hand_tf.serving import detector_files, hand_detector, landmarks, palms
+from hand_tf.serving import box_crops, detector_files, hand_detector, landmarks, palms
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.hand_detector import DetectedHand, HandDetector
 from hand_tf.serving.hand_finder import HandFinder
@@ -178,10 +178,29 @@ def test_a_hand_keeps_its_number_while_it_is_seen():
 def test_a_finder_starts_anew_with_each_video():
     frames = [InputPicture(pathlib.Path(name), 0, np.zeros((9, 9, 3), np.uint8), []) for name in "ab"]
     finder = HandFinder(Script(detections=[[hand_at(1, 1)]] * 2, looks=[]), every=5)
-    assert [finder(frame) for frame in frames] == [[HandBox((1, 1, 40, 40), "right", 0.9, 0)]] * 2
+    found = [hand for frame in frames for hand in finder(frame)]
+    assert [(hand.box, hand.side, hand.score, hand.track) for hand in found] == [((1, 1, 40, 40), "right", 0.9, 0)] * 2
     image = InputPicture(pathlib.Path("c"), None, np.zeros((9, 9, 3), np.uint8), [])
-    finder = HandFinder(Script(detections=[[hand_at(1, 1), hand_at(99, 1, side="left")]], looks=[]), 5, "left")
+    finder = HandFinder(
+        Script(detections=[[hand_at(1, 1), hand_at(99, 1, side="left")]], looks=[]), 5, "left", upright=False
+    )
     assert finder(image) == [HandBox((99, 1, 40, 40), "left", 0.9)]
+
+
+@pytest.mark.parametrize("degrees", [0, 40, -100, 180])
+def test_a_found_hand_points_up_in_its_crop(degrees):
+    points = open_hand(np.array([200.0, 150.0]), 60, degrees)
+    hand = DetectedHand((0, 0, 1, 1), "right", 0.9, points)
+    found, upright = hand.hand_box(), DetectedHand((0, 0, 1, 1), "right", 0.9, open_hand(np.zeros(2), 60)).hand_box()
+    assert np.rad2deg(found.angle) == pytest.approx(degrees) and hand.hand_box(upright=False).angle == 0
+    np.testing.assert_allclose(found.crop_box[2:], upright.crop_box[2:], atol=1e-6)  # tight, however it is turned
+    image = np.zeros((400, 400, 3), np.uint8)
+    for (x, y), grey in ((points[0], 120), (points[12], 250)):  # the wrist, and the tip of the middle finger
+        cv2.circle(image, (round(x), round(y)), 5, (grey, grey, grey), -1)
+    crop, _ = box_crops.cut(image, found.crop_box, 64, 1.5, angle=found.angle)
+    rows, columns = np.nonzero((crop[..., 0] > 60) & (crop[..., 0] < 180))
+    tips = np.argwhere(crop[..., 0] > 200).mean(0)
+    assert rows.mean() > tips[0] + 20 and abs(columns.mean() - tips[1]) < 4
 
 
 # --- the real networks ----------------------------------------------------------------------------------------------

@@ -109,6 +109,30 @@ def test_off_centre_boxes_are_turned_as_geometry_says(picture, estimator, model,
         assert np.abs(crop.R_virtual - np.eye(3)).max() > 0.2
 
 
+@pytest.mark.parametrize("with_camera", [False, True])
+@pytest.mark.parametrize("side", skeleton.SIDES)
+def test_a_turned_picture_has_a_turned_pose(picture, estimator, side, with_camera):
+    """Crops that are turned with the hand are the same crops, so the pose turns with the picture, by 90 degrees."""
+    square = picture[:, :HEIGHT]
+    middle = (HEIGHT - 1) / 2
+    K = np.array([[150.0, 0, middle], [0, 150.0, middle], [0, 0, 1]])
+    camera = geometry.Camera("test", HEIGHT, HEIGHT, K, np.zeros(5), np.eye(3), np.zeros(3)) if with_camera else None
+    angle, centre, size = 0.3, np.array([50.0, 70.0]), np.array([40.0, 30.0])
+    turned = np.ascontiguousarray(np.rot90(square, -1))  # clockwise: x, y become 2 m - y, x
+    centres = {0.0: centre, np.pi / 2: np.array([2 * middle - centre[1], centre[0]])}
+    hands = [
+        HandBox((1, 1, 9, 9), side, crop_box=(*(place - (size - 1) / 2), *size), angle=angle + more)
+        for more, place in centres.items()
+    ]
+    shown = [InputPicture("x", None, image, [hand]) for image, hand in zip((square, turned), hands, strict=True)]
+    (one,), (other,) = estimator.predict_pictures(shown, camera)
+    quarter = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # rows: x becomes y, y becomes -x
+    tolerance = (0.03 if with_camera else 0.01) * np.ptp(one.pose_mm)
+    np.testing.assert_allclose(one.pose_mm @ quarter, other.pose_mm, atol=tolerance)
+    expected = np.stack([2 * middle - one.joints_2d[:, 1], one.joints_2d[:, 0]], 1)
+    np.testing.assert_allclose(expected, other.joints_2d, atol=1.0)
+
+
 def test_a_left_hand_is_a_mirrored_right_hand(picture, model, tmp_path):
     x, y, width, height = BOX
     save(tmp_path / "a.png", picture)
@@ -273,13 +297,13 @@ def test_without_boxes_hands_are_found(picture, model, tmp_path, monkeypatch, ca
     class Detector:
         def detect(self, image):
             boxes = [(*BOX, "left"), (400.0, 3.0, 20.0, 20.0, "right")] if image.any() else []
-            return [DetectedHand(tuple(box), side, 0.75, None) for *box, side in boxes]
+            return [DetectedHand(tuple(box), side, 0.75, np.zeros((21, 2))) for *box, side in boxes]
 
     asked = []
     monkeypatch.setattr(
         predict.detector_files, "load_detector", lambda *sizes, threads: asked.append(sizes) or Detector()
     )
-    flags = [tmp_path / "in", "--tiles=2", "--min_score=0.7"]
+    flags = [tmp_path / "in", "--tiles=2", "--min_score=0.7", "--noupright"]
     content = predicted(model, tmp_path / "out", *flags)
     assert asked == [(0.7, 2)] and content["boxes"] == "found by the hand detector"
     (hand,) = content["predictions"]
