@@ -4,6 +4,7 @@ import functools
 import pathlib
 
 from benchmarks.measurements import markdown, newest, source
+from hand_tf.results.results_table import Cell
 
 
 def study(docs: pathlib.Path, name: str, runs: str) -> str:
@@ -47,6 +48,38 @@ def novel_views(docs: pathlib.Path) -> str:
     )
 
 
+_WAYS = {
+    "joints": "boxes around the joints",
+    "found": "hands found, crops as they are",
+    "upright": "hands found, crops turned",
+}
+
+
+def real_hands(docs: pathlib.Path) -> str:
+    """Errors on real footage: models that differ in their seeds share a row."""
+    line = newest(docs, "real_hands")
+    kinds, rows = {}, []
+    for row in line["rows"]:
+        kinds.setdefault((row["model"].rpartition("-seed")[0], row["way"]), []).append(row["errors"])
+    subjects = list(line["rows"][0]["errors"])
+    for (model, way), found in kinds.items():
+        cells = []
+        for subject in subjects:
+            for metric in (0, 1):
+                cell = Cell.of([each[subject][metric] for each in found])
+                cells.append(_shown((cell.mean, cell.spread)))
+        rows.append((model, _WAYS[way], *cells))
+    header = [f"{subject}, {metric}" for subject in subjects for metric in ("N-MPJPE", "PA-MPJPE")]
+    pictures = sum(each[2] for each in line["rows"][-1]["errors"].values())
+    return "\n\n".join(
+        [
+            markdown(("model", "crops", *header), rows),
+            f"mm; {line['headline']['pictures']} pictures, the hand found in {pictures} of them. "
+            + source(line, "real_hands", "--sequence=two_view_rig", "--model=..."),
+        ]
+    )
+
+
 def _shown(value):
     mean, spread = value
     return f"{mean:.1f}" if spread is None else f"{mean:.1f} ± {spread:.1f}"
@@ -55,5 +88,6 @@ def _shown(value):
 TABLES = {
     "learning_demo": functools.partial(study, name="demo", runs="demo/runs"),
     "novel_views": novel_views,
+    "real_hands": real_hands,
     "learning_development": functools.partial(study, name="development", runs="development"),
 }
