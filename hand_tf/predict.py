@@ -32,7 +32,7 @@ OUT/predictions.json  pose_mm [21, 3], relative to the wrist, in the camera's fr
                       that no label of the model had is null in both. In a video, "frame" counts the frames in their
                       order and "time_s" is when one is shown. "complete" is false if the command was stopped; until
                       its end the entries are in OUT/predictions.partial.jsonl
-OUT/overlays/         the pictures with skeletons, under their own names; for a video a folder of frames
+OUT/overlays/         the pictures with skeletons, under their own names; for a video an MP4
 
 An intrinsics file is {"K": 3x3 px, "distCoef": 5 numbers (optional), "resolution": [width, height]}, or a Panoptic
 calibration file together with --camera.
@@ -216,7 +216,7 @@ def _report(settings, head, found, left_out):
     print(f"poses: mm relative to the wrist, right up to scale, in the {head['pose_frame']}'s frame")
     print(f"boxes: {head['boxes']}")
     if settings.overlays:
-        print(f"{settings.output}/{predictions.OVERLAYS}: the pictures with skeletons")
+        print(f"{settings.output}/{predictions.OVERLAYS}: the pictures and videos with skeletons")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 OUT/predictions.json            one entry per hand, see `hand-tf predict --help`
 OUT/predictions.partial.jsonl   the entries as they come, until predictions.json is written; what a killed run leaves
-OUT/overlays/                   the pictures with boxes and skeletons
+OUT/overlays/                   the pictures and videos with boxes and skeletons (`overlays`)
 """
 
 import contextlib
@@ -12,15 +12,15 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import cv2
 import numpy as np
 
-from hand_tf.core import atomic, drawing, folder_lock, geometry, skeleton
+from hand_tf.core import atomic, folder_lock, geometry, skeleton
 from hand_tf.core.errors import InputError
 from hand_tf.serving import boxes, pictures
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.estimator import HandPose, PoseEstimator
 from hand_tf.serving.left_out import LeftOut
+from hand_tf.serving.overlays import Overlays
 from hand_tf.serving.pictures import InputPicture
 
 PREDICTIONS, PARTIAL, OVERLAYS = "predictions.json", "predictions.partial.jsonl", "overlays"
@@ -97,19 +97,20 @@ def predict_files(
         frame_stride: use every n-th frame of a video.
         batch_size: crops per step.
         max_pixels: larger pictures are left out.
-        overlays: folder for pictures with skeletons; None draws none.
+        overlays: folder for pictures and videos with skeletons; None draws none.
     """
     base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in hands])
     every = pictures.read_pictures(hands, left_out, frame_stride, max_pixels)
     if find:
         every = (_with_hands(picture, find, left_out) for picture in every)
     usable = (_usable(picture, camera, left_out) for picture in every)
-    for batch in _batches(usable, batch_size):
-        for picture, found in zip(batch, estimator.predict_pictures(batch, camera, margin), strict=True):
-            entries = [_entry(picture, hand) for hand in found]
-            if overlays and entries:
-                save_overlay(overlays / os.path.relpath(picture.file, base), picture, entries)
-            yield entries
+    with Overlays(overlays, base, frame_stride) if overlays else contextlib.nullcontext() as drawn:
+        for batch in _batches(usable, batch_size):
+            for picture, found in zip(batch, estimator.predict_pictures(batch, camera, margin), strict=True):
+                entries = [_entry(picture, hand) for hand in found]
+                if drawn and (entries or picture.frame is not None):
+                    drawn.add(picture, entries)
+                yield entries
 
 
 def _with_hands(picture, find, left_out):
@@ -140,11 +141,14 @@ def _usable(picture, camera, left_out):
 
 
 def _batches(all_pictures: Iterable[InputPicture], batch_size: int) -> Iterator[list[InputPicture]]:
-    """Lists of pictures that hold `batch_size` hands, or a few more, so that the hands of a picture stay together."""
+    """Lists of pictures that hold `batch_size` hands, or a few more, so that the hands of a picture stay together.
+
+    Pictures without hands count as one.
+    """
     batch, num_hands = [], 0
     for picture in all_pictures:
         batch.append(picture)
-        num_hands += len(picture.hands)
+        num_hands += max(len(picture.hands), 1)
         if num_hands >= batch_size:
             yield batch
             batch, num_hands = [], 0
@@ -169,25 +173,6 @@ def _entry(picture: InputPicture, hand: HandPose) -> dict:
 def _rows(values, decimals):
     """Rows of rounded numbers; None, `null` in JSON, for a joint that the model does not know."""
     return [row.tolist() if np.isfinite(row).all() else None for row in np.round(values, decimals)]
-
-
-def _places(entry):
-    """The places [21, 2] px of an entry, NaN for joints that the model does not know."""
-    return np.array([place or (np.nan, np.nan) for place in entry["joints_2d"]])
-
-
-def save_overlay(path: pathlib.Path, picture: InputPicture, entries: Sequence[dict]) -> None:
-    """Draws `entries` of predictions.json on their picture; for a video, `path` becomes a folder of its frames."""
-    path = path if picture.frame is None else path / f"{picture.frame:08d}.jpg"
-    image, thickness = picture.image.copy(), max(1, round(max(picture.image.shape) / 500))
-    for entry in entries:
-        x, y, width, height = entry["box"]
-        corners = np.round([[x, y], [x + width - 1, y + height - 1]]).astype(int).tolist()
-        cv2.rectangle(image, *corners, (255, 255, 255), thickness)
-        image = drawing.draw_joints(image, _places(entry), thickness=thickness)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.renaming(path) as partial:  # OpenCV tells the format by the suffix, which `partial` keeps
-        drawing.save(partial, image)
 
 
 @contextlib.contextmanager

@@ -94,32 +94,37 @@ def read_clocks(sequence_dir: pathlib.Path, sources: Mapping[str, pathlib.Path])
     Raises ValueError for a video that cannot be read, and if the cameras would be half a frame apart at the end.
     """
     clocks = {name: video.read_clock(path) for name, path in sources.items() if not path.is_dir()}
+    if not clocks:
+        return {}
     starts = [clock.start for clock in clocks.values()]
-    for name in _find_videos(sequence_dir).keys() - clocks.keys() if clocks else ():
-        with contextlib.suppress(OSError, ValueError):  # its pictures are not wanted
-            starts.append(video.read_clock(_find_videos(sequence_dir)[name]).start)
-    if clocks:
-        common = statistics.median_low(clock.frames_per_second for clock in clocks.values())
-        for name, clock in clocks.items():
-            if abs(clock.frames_per_second / common - 1) > 0.01 > abs(clock.mean_rate / common - 1):
-                clocks[name] = clock._replace(frames_per_second=common)
-        uneven = [name for name, clock in clocks.items() if clock.frames_per_second > _UNEVEN * clock.mean_rate]
-        if uneven:
-            clock = clocks[uneven[0]]
-            raise InputError(
-                f"{sources[uneven[0]]}: the presentation times are uneven ({clock.frames_per_second:.6g} frames per"
-                f" second where they follow each other, {clock.mean_rate:.6g} on average): the frame rate cannot be"
-                " told; write the video anew with a constant frame rate"
-            )
-        slow, fast = (choose(clocks, key=lambda name: clocks[name].frames_per_second) for choose in (min, max))
-        rates = clocks[slow].frames_per_second, clocks[fast].frames_per_second
-        apart = (rates[1] - rates[0]) * min(clocks[slow].seconds, clocks[fast].seconds)
-        if rates[1] > 1.01 * rates[0] or (apart > 0.5 and rates[1] > (1 + _SAME_RATE) * rates[0]):
-            raise InputError(
-                f"{sources[fast]}: {rates[1]:.6g} frames per second, {sources[slow].name} has {rates[0]:.6g}: the"
-                f" cameras differ in frames per second, so their frames cannot be matched by number"
-            )
+    for path in (path for name, path in _find_videos(sequence_dir).items() if name not in clocks):
+        with contextlib.suppress(OSError, InputError):  # its pictures are not wanted
+            starts.append(video.read_clock(path).start)
+    common = statistics.median_low(clock.frames_per_second for clock in clocks.values())
+    for name, clock in clocks.items():
+        if abs(clock.frames_per_second / common - 1) > 0.01 > abs(clock.mean_rate / common - 1):
+            clocks[name] = clock._replace(frames_per_second=common)
+    _check_rates({sources[name]: clock for name, clock in clocks.items()})
     return {name: clock._replace(start=min(starts)) for name, clock in clocks.items()}
+
+
+def _check_rates(clocks):
+    """Raises InputError if the rate of a video, {path: clock}, cannot be told or is another than that of the others."""
+    for path, clock in clocks.items():
+        if clock.frames_per_second > _UNEVEN * clock.mean_rate:
+            raise InputError(
+                f"{path}: the presentation times are uneven ({clock.frames_per_second:.6g} frames per second where they"
+                f" follow each other, {clock.mean_rate:.6g} on average): the frame rate cannot be told; write the video"
+                " anew with a constant frame rate"
+            )
+    slow, fast = (choose(clocks, key=lambda path: clocks[path].frames_per_second) for choose in (min, max))
+    rates = clocks[slow].frames_per_second, clocks[fast].frames_per_second
+    apart = (rates[1] - rates[0]) * min(clocks[slow].seconds, clocks[fast].seconds)  # frames, at the end
+    if rates[1] > 1.01 * rates[0] or (apart > 0.5 and rates[1] > (1 + _SAME_RATE) * rates[0]):
+        raise InputError(
+            f"{fast}: {rates[1]:.6g} frames per second, {slow.name} has {rates[0]:.6g}: the cameras differ in frames"
+            " per second, so their frames cannot be matched by number"
+        )
 
 
 def read(

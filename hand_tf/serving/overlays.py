@@ -1,0 +1,102 @@
+"""Pictures with boxes and skeletons: a picture for each image, a video for each video."""
+
+import fractions
+import os
+import pathlib
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from hand_tf.core import atomic, drawing
+from hand_tf.serving.pictures import InputPicture
+
+
+def draw(image: np.ndarray, entries: Sequence[dict]) -> np.ndarray:
+    """A copy of `image`, uint8 [height, width, 3] RGB, with the hands of `entries` of predictions.json."""
+    image, thickness = image.copy(), max(1, round(max(image.shape) / 500))
+    for entry in entries:
+        x, y, width, height = entry["box"]
+        corners = np.round([[x, y], [x + width - 1, y + height - 1]]).astype(int).tolist()
+        cv2.rectangle(image, *corners, (255, 255, 255), thickness)
+        image = drawing.draw_joints(image, _places(entry), thickness=thickness)
+    return image
+
+
+def _places(entry):
+    """The places [21, 2] px of an entry, NaN for joints that the model does not know."""
+    return np.array([place or (np.nan, np.nan) for place in entry["joints_2d"]])
+
+
+class Overlays:
+    """Writes overlays to a folder, under the names that the files have below `base`; videos as MP4 (H.264).
+
+    A context manager, which finishes the last video at its end. After an error, nothing is left of a video.
+    """
+
+    def __init__(self, folder: pathlib.Path, base: str, frame_stride: int):
+        self._folder, self._base, self._stride = folder, base, frame_stride
+        self._video: _Video | None = None
+
+    def add(self, picture: InputPicture, entries: Sequence[dict]) -> None:
+        """Draws the entries of a picture; the frames of a video have to come one after the other."""
+        path = self._folder / os.path.relpath(picture.file, self._base)
+        if picture.frame is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic.renaming(path) as partial:  # OpenCV tells the format by the suffix, which `partial` keeps
+                drawing.save(partial, draw(picture.image, entries))
+            return
+        if self._video is None or self._video.file != picture.file:
+            self._finish()
+            self._video = _Video(picture, path.with_suffix(".mp4"), self._stride)
+        self._video.write(draw(picture.image, entries))
+
+    def _finish(self):
+        if self._video:
+            self._video.close()
+        self._video = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self._finish()
+        elif self._video:
+            self._video.discard()
+
+
+class _Video:
+    """The overlay of one video, at its frame rate over the stride."""
+
+    def __init__(self, picture, path, stride):
+        import av  # loading it would double the time that --help takes
+
+        from hand_tf.core import video
+
+        self.file, self._path = picture.file, path
+        self._partial = path.with_name(f"partial.{path.name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rate = fractions.Fraction(video.read_clock(picture.file).frames_per_second / stride).limit_denominator(1001)
+        self._container = av.open(str(self._partial), "w")
+        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+        height, width = picture.image.shape[:2]
+        # Two by two pixels share a colour: an odd last row or column is left out.
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"
+        self._new_frame = av.VideoFrame.from_ndarray
+
+    def write(self, image):
+        """Appends a frame, uint8 [height, width, 3] RGB."""
+        image = np.ascontiguousarray(image[: self._stream.height, : self._stream.width])
+        self._container.mux(self._stream.encode(self._new_frame(image, "rgb24")))
+
+    def close(self):
+        """Ends the video, which has its name from now on."""
+        self._container.mux(self._stream.encode())
+        self._container.close()
+        os.replace(self._partial, self._path)
+
+    def discard(self):
+        """Leaves nothing of the video."""
+        self._container.close()
+        self._partial.unlink(missing_ok=True)
