@@ -11,7 +11,7 @@ The commands are `hand-tf train`, `evaluate`, `study`, `report`, `export` and `p
     estimator.predict(image, boxes=[(310, 120, 180, 200)], intrinsics="camera.json")    # in the camera's frame
 
     hands = hand_tf.load_detector().detect(image)  # after `hand-tf fetch detector`; each has box, side and score
-    estimator.predict(image, [hand.box for hand in hands], [hand.side for hand in hands])
+    estimator.predict(image, hands)
 
     poses = estimator.estimate(crops)              # [n, 21, 3] mm, from crops of right hands [n, size, size, 3]
     hand_tf.mpjpe(true_poses, poses)               # [n] mm; also n_mpjpe and pa_mpjpe

@@ -88,7 +88,7 @@ def _export(settings, summary, records):
     model = export_model.load_run(settings.run)
     size = model.inputs[0].shape[1]
     description = model_files.describe_model(size, settings.box_margin, summary)
-    found = export_model.export_model(model, settings.output, description, settings.format, crops)
+    found = export_model.export_model(model, settings.output, description, settings.format, crops, settings.overwrite)
     print(f"{settings.output}: written, reads crops of {size} px; {found}")
     print(f"next: hand-tf predict --model={settings.output} IMAGE...")
 

@@ -128,8 +128,7 @@ class PredictSettings:
 def main(settings: PredictSettings) -> None:
     """Predicts the poses and writes them."""
     output, left_out = pathlib.Path(settings.output), LeftOut()
-    if (output / predictions.PREDICTIONS).exists() and not settings.overwrite:
-        raise InputError(f"--output={output}: holds predictions already; choose another folder or pass --overwrite")
+    predictions.check_output(output, settings.overwrite)
     # All that can be wrong is looked at before TensorFlow, which takes seconds to load.
     description = model_files.read_description(settings.model)
     camera = intrinsics.read_camera(settings.intrinsics, settings.camera) if settings.intrinsics else None
@@ -156,7 +155,7 @@ def main(settings: PredictSettings) -> None:
         overlays=output / predictions.OVERLAYS if settings.overlays else None,
     )
     found = Found()
-    with predictions.writing(output, head) as write:
+    with predictions.writing(output, head, settings.overwrite) as write:
         for entries in pictures:
             write(entries)
             found.add(entries)

@@ -17,7 +17,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
 
-from hand_tf.core import command_line
+from hand_tf.core import command_line, signals
 from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, check, setting
 
@@ -92,6 +92,8 @@ def _call(main: Callable, arguments: Sequence[str]) -> None:
     status = command_line.run(main, arguments)
     if status == 130:
         raise KeyboardInterrupt
+    if status == signals.Terminated.status:
+        raise signals.Terminated
     if status:
         raise InputError(f"{main.__module__} failed, so the study stops here; what has finished is kept")
 

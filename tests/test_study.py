@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from hand_tf import evaluate, report, study, train
-from hand_tf.core import command_line, records_folder
+from hand_tf.core import command_line, records_folder, signals
 from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError
 from hand_tf.training import grid
@@ -339,6 +339,7 @@ def test_a_finished_study_only_reports_again(tmp_path, calls, run):
         (InputError("no S7 in the records"), 1, "error: no S7 in the records"),
         (OSError("disk full"), 1, "error: disk full"),
         (KeyboardInterrupt(), 130, "stopped; what had finished is kept"),
+        (signals.Terminated(), 143, "stopped; what had finished is kept"),
     ],
 )
 def test_a_run_that_fails_stops_the_study(tmp_path, calls, run, monkeypatch, capsys, error, status, message):

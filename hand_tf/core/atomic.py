@@ -30,6 +30,7 @@ def renaming(path: str | os.PathLike, partial: str | os.PathLike | None = None) 
     partial = pathlib.Path(partial or path.with_name(f"partial.{path.name}"))
     try:
         yield partial
+        _sync(partial)  # after a power cut there must be no name without its content
         os.replace(partial, path)
     except OSError as error:
         # The kernel's errors do not always say which file. One that has a text of its own would lose it here.
@@ -40,6 +41,15 @@ def renaming(path: str | os.PathLike, partial: str | os.PathLike | None = None) 
         partial.unlink(missing_ok=True)
 
 
+def _sync(path):
+    """Waits until a file is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes `text` to `path`."""
     with replacing(path) as file:
@@ -47,15 +57,8 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes `content` to `path` as JSON, one field per line. Raises ValueError for numbers that are not finite.
-
-    It is synced to the disk first: these files say that others are whole.
-    """
-    text = json.dumps(content, indent=1, allow_nan=False)
-    with replacing(path) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    """Writes `content` to `path` as JSON, one field per line. Raises ValueError for numbers that are not finite."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False))
 
 
 def write_sealed_json(path: str | os.PathLike, content: dict) -> None:

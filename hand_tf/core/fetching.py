@@ -72,7 +72,7 @@ def _member(wheel, name, sha256):
 
 
 def check_kept(path: pathlib.Path, expected: str | None = None) -> None:
-    """Raises ValueError unless a file from outside is what it was when it came.
+    """Raises InputError unless a downloaded file is what it was when it came.
 
     Its SHA-256 must be `expected`, if that is given; else that of the first time, which is kept beside it in
     `<file>.sha256` and remarked on then.
@@ -81,8 +81,10 @@ def check_kept(path: pathlib.Path, expected: str | None = None) -> None:
     if expected is None and kept.is_file():
         expected = reading.read_text(kept).strip()
     if expected is not None and found != expected.lower():
-        raise InputError(f"{path}: SHA-256 {expected} expected, found {found}; delete the file to fetch it again")
-    if not kept.is_file():
+        raise InputError(
+            f"{path}: SHA-256 {expected} expected, found {found}; to fetch it again, delete it and {kept.name}"
+        )
+    if not kept.is_file() or reading.read_text(kept).strip() != found:
         with contextlib.suppress(OSError):  # a cache that may only be read
             atomic.write_text(kept, f"{found}\n")
         if expected is None:

@@ -8,6 +8,7 @@ A lock for one thing in a folder has the name of that thing in front: `.model.lo
 
 import contextlib
 import datetime
+import errno
 import os
 import pathlib
 import socket
@@ -16,9 +17,10 @@ from collections.abc import Iterator
 
 import filelock
 
-from hand_tf.core import atomic, reading
+from hand_tf.core import atomic, reading, remarks
 from hand_tf.core.errors import InputError
 
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 LOCK, OWNER = ".lock", ".owner.json"
 FILES = frozenset((LOCK, OWNER, f"{OWNER}.partial"))
 
@@ -38,7 +40,10 @@ def holding(folder: str | os.PathLike, name: str | None = None) -> Iterator[None
         lock.acquire()
     except filelock.Timeout:
         raise InputError(f"{folder / (name or '')}: {_described(owner, path)}") from None
-    except NotImplementedError:  # a file system without locks
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        remarks.remark(f"{folder}: a file system without locks; do not let two commands write there at a time")
         yield
         return
     try:

@@ -35,14 +35,19 @@ class Image:
 
 
 class TooLarge(InputError):
-    """A picture of more pixels than the caller allows."""
+    """A picture of more `pixels` than the caller allows."""
+
+    def __init__(self, message: str, pixels: int):
+        super().__init__(message)
+        self.pixels = pixels
 
 
 def check_pixels(pixels: int, max_pixels: int, path: str | os.PathLike) -> None:
     """Raises TooLarge for a picture of so many `pixels` in the file `path`."""
     if pixels > max_pixels:
         raise TooLarge(
-            f"{path}: {pixels / 1e6:.0f} million pixels, at most {max_pixels / 1e6:g} million expected (--max_pixels)"
+            f"{path}: {pixels / 1e6:.3g} million pixels, at most {max_pixels / 1e6:g} million expected (--max_pixels)",
+            pixels,
         )
 
 

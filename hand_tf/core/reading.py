@@ -40,7 +40,9 @@ def read_json(path: str | os.PathLike) -> Any:
     """The content of a JSON file. Raises OSError without it, ValueError if it is cut short or not JSON."""
     try:
         return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except InputError:
+        raise
+    except ValueError as error:  # a JSONDecodeError, or a number of thousands of digits
         raise InputError(f"{path}: not valid JSON ({error})") from error
     except RecursionError as error:
         raise InputError(f"{path}: not valid JSON (nested too deeply)") from error

@@ -82,6 +82,9 @@ def finish(workdir: str | pathlib.Path, parts: dict[str, Any], summary: dict) ->
     atomic.write_sealed_json(summary_path(workdir), summary | {"files": files})
 
 
+_FILES = {"properties": {"files": {"type": "object", "additionalProperties": {"type": "string"}}}}
+
+
 def check_file(path: str | pathlib.Path) -> None:
     """Raises ValueError if a file of a finished run, such as encoder.keras, is not the one that the run left.
 
@@ -89,6 +92,8 @@ def check_file(path: str | pathlib.Path) -> None:
     """
     path = pathlib.Path(path)
     summary = summary_path(path.parent)
-    expected = reading.read_json_object(summary).get("files", {}).get(path.name) if summary.is_file() else None
+    content = reading.read_json_object(summary) if summary.is_file() else {}
+    reading.check(content, _FILES, summary)
+    expected = content.get("files", {}).get(path.name)
     if expected and atomic.sha256(path) != expected:
         raise InputError(f"{path}: damaged, or not the file that this run left (its SHA-256 is not that in run.json)")

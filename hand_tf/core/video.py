@@ -132,6 +132,13 @@ def read_clock(path: str | os.PathLike) -> Clock:
     return Clock(rate, mean_rate, start, seconds)
 
 
+def mean_rate(path: str | os.PathLike) -> float:
+    """Frames per second over the whole of a video, 30 where the file does not tell. Errors as in `read_clock`."""
+    with _opened(path) as (_, stream):
+        found = float(stream.average_rate or 0)
+    return found if 0 < found <= 240 else 30.0
+
+
 def _rate(stream):
     # The guess is right for a camera that left frames out, too.
     return float(stream.guessed_rate or stream.average_rate or 0)
@@ -147,10 +154,10 @@ def _seconds(container, stream):
 def num_frames(path: str | os.PathLike) -> int:
     """The number of frames that the container promises, 0 if it does not tell; errors as in `read_clock`.
 
-    Containers that state no number, such as Matroska, give it by their duration, to the nearest frame.
+    Matroska and WebM, which state no number, do not tell: frames need not be evenly spaced.
     """
-    with _opened(path) as (container, stream):
-        return stream.frames or round(_seconds(container, stream) * _rate(stream))
+    with _opened(path) as (_, stream):
+        return stream.frames
 
 
 def read_frames(path: str | os.PathLike, threads: int = 1) -> Iterator[Frame]:

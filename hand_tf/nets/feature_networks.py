@@ -8,6 +8,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from hand_tf.core import atomic, fetching, torch_file
+from hand_tf.core.errors import InputError
 from hand_tf.nets import lite0
 from hand_tf.nets.layers import NormalizeImage
 from hand_tf.nets.resnet import load_torchvision, resnet18
@@ -100,8 +101,11 @@ def _randomise(model, seed):
 
 def _checked(path, weights, sha256):
     """The path of a file of weights whose hash is right. What the user brings needs none, but may have one."""
-    if pathlib.Path(path).is_file() and (weights == "imagenet" or sha256):
-        fetching.check_kept(pathlib.Path(path), sha256)
+    path = pathlib.Path(path)
+    if weights == "imagenet" and path.is_file():
+        fetching.check_kept(path, sha256)
+    elif sha256 and path.is_file() and atomic.sha256(path) != sha256.lower():
+        raise InputError(f"{path}: SHA-256 {sha256} expected (--perceptual_sha256), found {atomic.sha256(path)}")
     return path
 
 

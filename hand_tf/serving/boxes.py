@@ -17,6 +17,7 @@ from hand_tf.serving.left_out import LeftOut
 
 Box = tuple[float, float, float, float]  # x, y, width, height px
 FIELDS = ("x", "y", "width", "height")
+LARGEST = 1_000_000  # px; larger than any picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,8 @@ def parse_box(values: Iterable[str | float], where: str) -> Box:
         raise InputError(f"{where}: four numbers x,y,width,height expected")
     if min(box[2:]) <= 0:
         raise InputError(f"{where}: width and height above 0 expected")
+    if max(map(abs, box)) > LARGEST:
+        raise InputError(f"{where}: numbers of px up to {LARGEST:,} expected")
     return box
 
 

@@ -19,6 +19,7 @@ from hand_tf.core.errors import InputError
 from hand_tf.nets import parts
 from hand_tf.serving import box_crops, boxes, litert, model_files
 from hand_tf.serving.boxes import Box, HandBox, parse_box
+from hand_tf.serving.hand_detector import DetectedHand
 from hand_tf.serving.intrinsics import camera_of, read_camera
 from hand_tf.serving.pictures import InputPicture
 
@@ -79,7 +80,7 @@ class PoseEstimator:
     def predict(
         self,
         image: np.ndarray,
-        boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
+        boxes: Sequence[Sequence[float]] | Sequence[DetectedHand] | np.ndarray | None = None,
         side: str | Sequence[str] = "right",
         intrinsics: str | os.PathLike | np.ndarray | geometry.Camera | None = None,
     ) -> list[HandPose]:
@@ -87,8 +88,9 @@ class PoseEstimator:
 
         Args:
             image: uint8 [height, width, 3] RGB.
-            boxes: [n, 4], x, y, width, height px, tight around the joints of each hand. Without boxes, one hand is
-                taken to fill the largest square in the centre of the picture.
+            boxes: [n, 4], x, y, width, height px, tight around the joints of each hand; or the hands that
+                `hand_tf.load_detector` finds, which know their sides, and whose crops are turned so that they point up.
+                Without boxes, one hand is taken to fill the largest square in the centre of the picture.
             side: which hand the boxes show, right or left (the person's own right and left), or one for each box.
             intrinsics: of the camera: K [3, 3] px of a picture without distortion, a file (`serving.intrinsics`), or
                 a camera.
@@ -99,6 +101,10 @@ class PoseEstimator:
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"image: expected RGB uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
+        if boxes is not None and all(isinstance(box, DetectedHand) for box in boxes):
+            hands = [box.hand_box() for box in boxes]
+            picture = InputPicture(pathlib.Path("image"), None, image, hands)
+            return self.predict_pictures([picture], _as_camera(intrinsics, image))[0]
         parsed = [None] if boxes is None else [parse_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
         sides = [side] * len(parsed) if isinstance(side, str) else list(side)
         if not set(sides) <= set(skeleton.SIDES) or len(sides) != len(parsed):
@@ -158,7 +164,7 @@ def _cut(picture, hand, size, margin, camera):
     if box is None:
         box = boxes.centre_square(width, height, margin)
     else:
-        boxes.check_box(box, width, height, camera, picture.name)
+        boxes.check_box(hand.crop_box or box, width, height, camera, picture.name)
     crop, R_virtual = box_crops.cut(picture.image, hand.crop_box or box, size, margin, camera, hand.angle)
     return _HandCrop(crop[:, ::-1] if hand.side == "left" else crop, hand, box, R_virtual, margin)
 

@@ -56,6 +56,7 @@ def export_model(
     description: dict,
     format: str = "savedmodel",
     crops: CalibrationCrops | None = None,
+    overwrite: bool = True,
 ) -> str:
     """Writes a model to the folder `output`, in place of what is there, once it has been checked.
 
@@ -64,11 +65,12 @@ def export_model(
         description: the content of its hand_tf.json, as from `model_files.describe_model`.
         format: `savedmodel`, `litert` or `litert_int8`.
         crops: for `litert_int8`.
+        overwrite: whether an older model may be replaced.
 
     Returns what the check found, in words. Raises ValueError if the written model differs from `model` by more than
     `TOLERANCE` (LiteRT: `LITERT_TOLERANCE`), or if an integer model does not estimate finite poses.
     """
-    with _replacing_folder(output) as folder:
+    with _replacing_folder(output, overwrite) as folder:
         if format == "savedmodel":
             saved_model.write_saved_model(folder, model)
             found = _in_words(check(saved_model.SavedModel(folder), model, TOLERANCE))
@@ -83,11 +85,12 @@ def export_model(
 
 
 @contextlib.contextmanager
-def _replacing_folder(output: str | os.PathLike) -> Iterator[pathlib.Path]:
+def _replacing_folder(output: str | os.PathLike, overwrite: bool) -> Iterator[pathlib.Path]:
     """A path to write a folder to, which becomes `output` when the block ends well; otherwise nothing is left of it."""
     output = pathlib.Path(os.path.abspath(output))
     partial = output.with_name(f"{output.name}.partial")
     with folder_lock.holding(output.parent, output.name):
+        model_files.check_output(output, overwrite)  # once more: another process may have finished since
         shutil.rmtree(partial, ignore_errors=True)  # what a killed export has left
         try:
             yield partial

@@ -24,7 +24,7 @@ def read_camera(path: str | os.PathLike, name: str | None = None) -> geometry.Ca
     """
     entry, where = reading.read_json_object(path), str(path)
     if isinstance(entry.get("cameras"), list):
-        cameras = {camera.get("name"): camera for camera in entry["cameras"] if isinstance(camera, dict)}
+        cameras = {str(camera.get("name")): camera for camera in entry["cameras"] if isinstance(camera, dict)}
         if name not in cameras:
             few = ", ".join(map(str, list(cameras)[:3]))
             raise InputError(f"{path}: --camera={name}: expected one of the {len(cameras)} names there, such as {few}")

@@ -1,5 +1,6 @@
 """Pictures with boxes and skeletons: a picture for each image, a video for each video."""
 
+import contextlib
 import fractions
 import os
 import pathlib
@@ -48,7 +49,9 @@ class Overlays:
             return
         if self._video is None or self._video.file != picture.file:
             self._finish()
-            self._video = _Video(picture, path.with_suffix(".mp4"), self._stride)
+            if path.suffix.lower() != ".mp4":  # a.mov and a.mp4 may lie side by side
+                path = path.with_name(f"{path.name}.mp4")
+            self._video = _Video(picture, path, self._stride)
         self._video.write(draw(picture.image, entries))
 
     def _finish(self):
@@ -67,7 +70,7 @@ class Overlays:
 
 
 class _Video:
-    """The overlay of one video, at its frame rate over the stride."""
+    """The overlay of one video, at its mean frame rate over the stride."""
 
     def __init__(self, picture, path, stride):
         import av  # loading it would double the time that --help takes
@@ -77,7 +80,7 @@ class _Video:
         self.file, self._path = picture.file, path
         self._partial = path.with_name(f"partial.{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        rate = fractions.Fraction(video.read_clock(picture.file).frames_per_second / stride).limit_denominator(1001)
+        rate = fractions.Fraction(video.mean_rate(picture.file) / stride).limit_denominator(1001)
         self._container = av.open(str(self._partial), "w")
         self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
         height, width = picture.image.shape[:2]
@@ -91,12 +94,18 @@ class _Video:
         self._container.mux(self._stream.encode(self._new_frame(image, "rgb24")))
 
     def close(self):
-        """Ends the video, which has its name from now on."""
-        self._container.mux(self._stream.encode())
-        self._container.close()
-        os.replace(self._partial, self._path)
+        """Ends the video, which has its name from now on; after an error nothing is left of it."""
+        try:
+            self._container.mux(self._stream.encode())
+            self._container.close()
+            os.replace(self._partial, self._path)
+        finally:
+            self._partial.unlink(missing_ok=True)
 
     def discard(self):
         """Leaves nothing of the video."""
-        self._container.close()
-        self._partial.unlink(missing_ok=True)
+        try:
+            with contextlib.suppress(OSError):  # a full disk, for instance, which is why it is discarded
+                self._container.close()
+        finally:
+            self._partial.unlink(missing_ok=True)

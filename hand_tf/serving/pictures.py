@@ -101,6 +101,8 @@ def _read_video(path, hands, stride, left_out, max_pixels):
     except (OSError, ValueError) as error:
         left_out.add(f"{error}; left out", len(hands))
         return
-    if count < promised:
+    if not count:
+        left_out.add(f"{path}: a video without a frame that can be read; left out", len(hands))
+    elif count < promised:
         missing = (promised - 1) // stride - (count - 1) // stride
         left_out.add(f"{path}: only the first {count} of {promised} frames can be read", missing * len(hands))

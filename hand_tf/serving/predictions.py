@@ -133,10 +133,12 @@ def _usable(picture, camera, left_out):
     for hand in picture.hands:
         try:
             if hand.box is not None:
-                boxes.check_box(hand.box, width, height, camera, str(picture.file))
+                boxes.check_box(hand.crop_box or hand.box, width, height, camera, str(picture.file))
             hands.append(hand)
-        except ValueError as error:
-            left_out.add(f"{error}; left out")
+        except InputError as error:
+            # The boxes of found hands differ from frame to frame; one line for all of them is enough.
+            found = f"{picture.file}: hands found outside of the picture, or where the lens distortion cannot be undone"
+            left_out.add(f"{error if hand.score is None else found}; left out")
     return dataclasses.replace(picture, hands=hands)
 
 
@@ -175,15 +177,28 @@ def _rows(values, decimals):
     return [row.tolist() if np.isfinite(row).all() else None for row in np.round(values, decimals)]
 
 
+def check_output(output: pathlib.Path, overwrite: bool) -> None:
+    """Raises InputError if the folder holds results, whole or of a call that was killed, unless `overwrite`."""
+    for name in (PREDICTIONS, PARTIAL):
+        if (output / name).exists() and not overwrite:
+            raise InputError(
+                f"--output={output}: holds predictions already ({name}); choose another folder or pass --overwrite"
+            )
+
+
 @contextlib.contextmanager
-def writing(output: pathlib.Path, head: dict) -> Iterator[Callable[[Sequence[dict]], None]]:
+def writing(output: pathlib.Path, head: dict, overwrite: bool = False) -> Iterator[Callable[[Sequence[dict]], None]]:
     """A function that writes entries as they come; predictions.json appears when the block ends.
 
     It holds what is true of all predictions, `head`, `"complete"`, and the entries. If the block ends with an error or
-    is interrupted, it is written with what has come until then, and `complete` is false.
+    is interrupted, it is written with what has come until then, and `complete` is false. Raises InputError if the
+    folder holds results and they may not be overwritten.
     """
     partial, complete, count = output / PARTIAL, False, 0
-    with folder_lock.holding(output), open(partial, "w", encoding="utf-8") as file:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(folder_lock.holding(output))
+        check_output(output, overwrite)  # once more: another process may have finished since
+        file = stack.enter_context(open(partial, "w", encoding="utf-8"))
 
         def write(entries):
             nonlocal count

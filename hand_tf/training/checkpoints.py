@@ -10,7 +10,6 @@ A run that is killed and started again continues from the newest file as if noth
 that are a pure function of (seed, epoch), the result is the same. Files appear whole or not at all.
 """
 
-import os
 import pathlib
 import re
 import struct
@@ -84,8 +83,6 @@ def save(path: str | pathlib.Path, model: keras.Model) -> None:
     arrays = {name: keras.ops.convert_to_numpy(variable) for name, variable in named_variables(model).items()}
     with atomic.replacing(path, "wb") as file:
         np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())  # after a power cut there must be no name without its content
 
 
 # What zipfile and NumPy raise for a damaged archive; RuntimeError for an encryption or compression they do not know.

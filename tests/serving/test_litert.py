@@ -184,5 +184,5 @@ def test_what_cannot_be_used_is_said_in_one_line(exact, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"expected a folder with hand_tf\.json"):
         load_exported(file)
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(ValueError, match="pip install hand_tf"):
+    with pytest.raises(ValueError, match="pip install ai-edge-litert"):
         load_exported(exact)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import av
 import crop_truth
 import cv2
 import keras
@@ -286,7 +287,7 @@ def test_what_was_predicted_before_a_stop_is_kept(picture, model, tmp_path, monk
 def test_pictures_of_too_many_pixels_are_left_out(model, tmp_path, capsys):
     file = save(tmp_path / "a.png", np.zeros((400, 500, 3), np.uint8))
     flags = [f"--model={model}", f"--output={tmp_path / 'out'}", file, "--max_pixels=199999"]
-    assert "a.png: 0 million pixels, at most 0.199999 million expected" in error_of(capsys, *flags)
+    assert "a.png: 0.2 million pixels, at most 0.199999 million expected" in error_of(capsys, *flags)
 
 
 def test_without_boxes_hands_are_found(picture, model, tmp_path, monkeypatch, capsys):
@@ -341,6 +342,23 @@ def test_videos_frame_by_frame(model, tmp_path):
     assert clock.frames_per_second == pytest.approx(tiny_dump.FPS / 2)
     for hand, frame in zip(hands, frames, strict=True):  # the box is drawn on each frame
         assert frame[92:208, 250].mean() > 200 and hand["box"] == [250.0, 90.0, 120.0, 120.0]
+
+
+def test_videos_of_one_name_keep_their_overlays_apart_and_an_empty_one_is_said(model, tmp_path, capsys):
+    for name in ("clip.mp4", "clip.avi"):
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
+        for _ in range(2):
+            writer.write(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        writer.release()
+    with av.open(str(tmp_path / "empty.mkv"), "w") as container:  # a head without a frame
+        container.add_stream("libx264", rate=10).width = WIDTH
+        container.start_encoding()
+    files = [tmp_path / name for name in ("clip.mp4", "clip.avi", "empty.mkv")]
+    hands = predicted(model, tmp_path / "out", "--centre", *files)["predictions"]
+    assert [hand["time_s"] for hand in hands] == [0.0, 0.1, None, None]  # AVI has no presentation times
+    assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == ["clip.avi.mp4", "clip.mp4"]
+    output = capsys.readouterr()
+    assert "4 of 5 hands" in output.out and "empty.mkv: " in output.err
 
 
 def test_a_damaged_video_is_read_up_to_the_damage(model, tmp_path, capsys):
@@ -458,6 +476,7 @@ def test_wrong_tables_are_refused_with_one_line(model, picture, tmp_path, capsys
         ("boxes.csv: line 2: 6 cells expected", header + "a.png,1,2,3,4\n"),
         ("boxes.csv: line 3: 6 cells expected", header + "\na.png,1,2,3,4,left,7\n"),
         ("boxes.csv: line 2: four numbers", header + "a.png,1,2,x,4,left\n"),
+        ("boxes.csv: line 2: numbers of px up to 1,000,000", header + "a.png,1,2,3e9,4,left\n"),
         ("boxes.csv: line 2: width and height", header + "a.png,1,2,3,-4,left\n"),
         ("boxes.csv: line 2: field hand: 'both'", header + "a.png,1,2,3,4,both\n"),
         ("none.png: no such file", header + "none.png,1,2,3,4,left\n"),

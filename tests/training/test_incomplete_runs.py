@@ -1,4 +1,4 @@
-"""Trainings that cannot be what was asked for: they diverge, or no label has some joint."""
+"""Trainings of a special kind: they diverge, no label has some joint, or nothing decodes a mask."""
 
 import json
 
@@ -55,3 +55,10 @@ def test_training_that_diverges_stops_and_keeps_what_was_good(records, tmp_path,
     assert "epoch 2: " in capsys.readouterr().err
     assert [row["epoch"] for row in callbacks.read_history(tmp_path / "later" / "history.csv")] == [1]
     assert [path.name for path in (tmp_path / "later" / "checkpoints").iterdir()] == ["epoch_00001.npz"]
+
+
+def test_the_papers_pretraining_decodes_no_mask(records, tmp_path):
+    """Its decoder joins the background's features instead, so nothing asks for a mask."""
+    flags = ["--perceptual_weights=none", "--epochs=1", "--probe_crops=0"]
+    assert run(records, tmp_path / "run", "paper/pretrain", *flags) == 0
+    assert "mask_loss" not in callbacks.read_history(tmp_path / "run" / "history.csv")[0]

@@ -33,6 +33,7 @@ _UNKNOWN = (
 )
 # Frames may be missing, but where a third of them would be, the rate is no longer that of the camera.
 _UNEVEN = 1.5
+_PULL, _MANY = 0.1, 50  # of a `Timeline`
 _SAMPLES, _SAMPLE_BYTES = 16, 4096  # of a file, for its fingerprint
 # Frame rates that differ by this share are the same number, rounded twice.
 _SAME_RATE = 1e-5
@@ -127,18 +128,70 @@ def _check_rates(clocks):
         )
 
 
+class Timeline:
+    """Gives the frames of a video their numbers, by when they are shown, one after the other.
+
+    The rate that a file states may be a standard one near the true one, and frames may be shown a little too early or
+    too late. So the place of a frame is reckoned from those before it: their places follow the times slowly, and after
+    `_MANY` frames the rate is the measured one.
+    """
+
+    def __init__(self, clock: video.Clock):
+        """`clock` is that of `read_clocks`: its `start` is when number 0 is shown."""
+        self.frames_per_second, self._start = clock.frames_per_second, clock.start
+        self._place = self._first = self._last = None
+
+    def place(self, time: float) -> tuple[int, float]:
+        """The number of the next frame, shown at `time` s, and how far from the place of that number, in frames."""
+        if self._first is None:
+            place = (time - self._start) * self.frames_per_second
+        else:
+            place = self._place + (time - self._last[1]) * self.frames_per_second
+        number = round(place)
+        off = place - number
+        if self._last is not None and number <= self._last[0]:
+            number, off = self._last[0] + 1, place - self._last[0] - 1  # two frames at one place
+        self._place = place - (_PULL * off if abs(off) <= TOLERANCE else 0.0)
+        self._last = number, time
+        self._first = self._first or self._last
+        if number - self._first[0] >= _MANY:
+            self.frames_per_second = (number - self._first[0]) / (time - self._first[1])
+        return number, off
+
+    def measured(self) -> tuple[float, float] | None:
+        """The measured frames per second, and over how many s; None of too few frames."""
+        if self._first is None or self._last[0] - self._first[0] < _MANY:
+            return None
+        return self.frames_per_second, self._last[1] - self._first[1]
+
+
+def check_measured(measured: Mapping[str, tuple[float, float] | None]) -> None:
+    """Raises InputError if cameras, {name: `Timeline.measured`}, drift half a frame apart while they record."""
+    known = {name: each for name, each in measured.items() if each}
+    if not known:
+        return
+    slow, fast = (choose(known, key=lambda name: known[name][0]) for choose in (min, max))
+    seconds = min(known[slow][1], known[fast][1])
+    if (known[fast][0] - known[slow][0]) * seconds > 0.5 and known[fast][0] > (1 + _SAME_RATE) * known[slow][0]:
+        raise InputError(
+            f"{fast}: {known[fast][0]:.6g} frames per second by its presentation times, {slow} has"
+            f" {known[slow][0]:.6g}: after {seconds:.0f} s the cameras are half a frame apart or more, so their frames"
+            " cannot be matched by number"
+        )
+
+
 def read(
     source: pathlib.Path,
     camera: Camera,
     wanted: Sequence[int],
     skipped: Skipped,
-    clock: video.Clock | None = None,
+    timeline: "Timeline | None" = None,
     threads: int = 1,
 ) -> Iterator[tuple[int, images.Image | video.Frame | None]]:
     """Yields (frame number, picture) for the ascending numbers `wanted`, the picture None where it is missing.
 
     Pictures have `size`, `part(window)` and `whole()`, in BGR as OpenCV encodes them. `threads` threads decode a video,
-    whose `clock` is that of `read_clocks`; image folders are read by one.
+    whose `timeline` starts from the clock of `read_clocks`; image folders are read by one.
 
     Raises ValueError if a picture has another size than the camera's calibration says, and for a video whose
     presentation times do not tell which frame has which number.
@@ -146,7 +199,7 @@ def read(
     if source.is_dir():
         pictures = _read_images(source, camera, wanted, skipped)
     else:
-        pictures = _read_video(source, wanted, skipped, clock or video.read_clock(source), threads)
+        pictures = _read_video(source, wanted, skipped, timeline or Timeline(video.read_clock(source)), threads)
     for number, picture in pictures:
         if picture is not None:
             _check_size(picture.size, camera, source)
@@ -179,38 +232,44 @@ def _read_images(folder, camera, wanted, skipped):
             skipped.add("frames: no image of that number", f"{folder} frame {number}")
             yield number, None
             continue
-        pixels = images.read_image(paths[number], max(images.MAX_PIXELS, camera.width * camera.height))
+        try:
+            pixels = images.read_image(paths[number], 4 * camera.width * camera.height)
+        except images.TooLarge as error:
+            raise InputError(
+                f"{paths[number]}: {error.pixels / 1e6:.3g} million pixels, camera {camera.name} is calibrated for"
+                f" {camera.width}x{camera.height}"
+            ) from error
         if pixels is None:
             skipped.add("frames: damaged image", paths[number])
         yield number, None if pixels is None else images.Image(pixels)
 
 
-def _read_video(path, wanted, skipped, clock, threads):
-    frames = _placed_frames(path, clock, threads)
-    place, position, frame = -np.inf, -1, None
-    for number in wanted:
-        while place < number - 0.5:
-            place, position, frame = next(frames, (np.inf, -1, None))
-        if TOLERANCE < abs(place - number) < 1 - TOLERANCE:
+def _read_video(path, wanted, skipped, timeline, threads):
+    frames = _numbered_frames(path, timeline, threads)
+    number, position, frame, off = -1, -1, None, 0.0
+    for want in wanted:
+        while number < want:
+            number, position, frame, off = next(frames, (np.inf, -1, None, 0.0))
+        if number == want and abs(off) > TOLERANCE:
             raise InputError(
                 f"{path}: frame {position} is shown at {frame.time:.4f} s, halfway between two numbers"
-                f" ({place:.2f} at {clock.frames_per_second:.6g} frames per second): {_UNKNOWN}"
+                f" ({number + off:.2f} at {timeline.frames_per_second:.6g} frames per second): {_UNKNOWN}"
             )
-        found = frame if place < number + 0.5 else None
-        if np.isinf(place):
-            skipped.add("frames: beyond the end of the video, or not decodable", f"{path.name} frame {number}")
-        elif found is None:
-            skipped.add("frames: left out by the camera, or before its start", f"{path.name} frame {number}")
-        yield number, found
+        if np.isinf(number):
+            skipped.add("frames: beyond the end of the video, or not decodable", f"{path.name} frame {want}")
+        elif number > want:
+            skipped.add("frames: left out by the camera, or before its start", f"{path.name} frame {want}")
+        yield want, frame if number == want else None
     frames.close()
 
 
-def _placed_frames(path, clock, threads):
-    """Yields (place, position, frame): where the frame lies between the numbers, and its position in the video."""
-    last = -np.inf
+def _numbered_frames(path, timeline, threads):
+    """Yields (number, position, frame, off): which number a frame has, and how far it is shown from its place."""
+    last = None
     for position, frame in enumerate(video.read_frames(path, threads)):
-        if frame.time is None or frame.time <= last:
+        if frame.time is None or (last is not None and frame.time <= last.time):
             fault = "has no presentation time" if frame.time is None else "is shown no later than the frame before it"
             raise InputError(f"{path}: frame {position} {fault}: {_UNKNOWN}")
-        last = frame.time
-        yield (frame.time - clock.start) * clock.frames_per_second, position, frame
+        last = frame
+        number, off = timeline.place(frame.time)
+        yield number, position, frame, off

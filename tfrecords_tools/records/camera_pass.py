@@ -64,16 +64,18 @@ def run_job(job: CameraJob) -> None:
     planned = crop_views.plan_views(job.instants, job.camera, job.margin, job.crop_size, skipped)
     job.spool.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replacing(job.spool, "wb") as file:
-        cut, background, statistics = _read_pictures(job, planned, file, skipped)
+        timeline = frames.Timeline(job.clock) if job.clock else None
+        cut, background, statistics = _read_pictures(job, planned, file, skipped, timeline)
         rows = []
         for view, *place in cut:
             maps = crops.sampling_maps(view.crop, view.whole)
             rows.append((view.position, *place, *_append(file, _encoded(job, background, maps))))
     content = {"views": rows, "background": statistics, "skipped": dataclasses.asdict(skipped)}
+    content["measured"] = timeline.measured() if timeline else None
     atomic.write_sealed_json(index, content)
 
 
-def _read_pictures(job, planned, file, skipped):
+def _read_pictures(job, planned, file, skipped, timeline):
     """Goes through the camera's pictures once: writes the crops `planned` to `file`, and finds the background.
 
     Returns:
@@ -89,7 +91,7 @@ def _read_pictures(job, planned, file, skipped):
     window = crop_views.window_of(border, job.camera) if planned else (0, 0, 0, 0)
     cut, scenes, rectangles = [], [], []
     wanted = sorted({*by_frame, *samples})
-    for frame, picture in frames.read(job.source, job.camera, wanted, skipped, job.clock, job.threads):
+    for frame, picture in frames.read(job.source, job.camera, wanted, skipped, timeline, job.threads):
         views = by_frame.get(frame, ())
         if picture is None:
             skipped.add("views: picture missing", f"{job.source} frame {frame}", len(views))

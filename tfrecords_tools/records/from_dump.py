@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from hand_tf.core.errors import InputError
 from hand_tf.core.processors import usable_cores
-from tfrecords_tools.dump import sequences
+from tfrecords_tools.dump import frames, sequences
 from tfrecords_tools.dump.sequences import DumpSequence, Selection
 from tfrecords_tools.dump.skipped import Skipped
 from tfrecords_tools.records import backgrounds, camera_pass, work_folder, workers
@@ -138,6 +138,12 @@ def _write_shards(dumps, jobs, settings, skipped):
         for camera, spool in zip(sequence.cameras, views.spools, strict=True):
             skipped.merge(spool.skipped)
             scenes[f"{sequence.name}/{camera.name}"] = spool.background
+        frames.check_measured(
+            {
+                f"{sequence.name} camera {camera.name}": spool.measured
+                for camera, spool in zip(sequence.cameras, views.spools, strict=True)
+            }
+        )
         written, rows = shards.write_groups(views, sequence.name, settings, skipped)
         groups += written
         index += rows

@@ -17,12 +17,14 @@ class Spool:
         shows: [num_instants] bool, which instants the camera shows.
         skipped: what was left out when it was made.
         background: how the background was found.
+        measured: `frames.Timeline.measured` of a video.
     """
 
     def __init__(self, path: pathlib.Path, num_instants: int):
         content = reading.read_json_object(path.with_suffix(".json"), ["background", "skipped", "views"])
         self.background = content["background"]
         self.skipped = Skipped(**content["skipped"])
+        self.measured = content.get("measured")  # which a build that 0.2.0 began does not have
         # One row per instant: offset and length of the crop and of the background crop.
         self._places = np.full((num_instants, 4), -1, np.int64)
         rows = np.asarray(content["views"], np.int64).reshape(-1, 5)

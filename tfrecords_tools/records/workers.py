@@ -42,6 +42,7 @@ def pool(processes: int) -> Iterator[Callable[[Iterable[tuple]], Iterator[Any]]]
         return
     # Spawned, not forked: the fork of a process in which TensorFlow has threads can hang.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())  # of a program that calls this
     executor = concurrent.futures.ProcessPoolExecutor(processes, context, _end_with_parent)
 
     def run(jobs):
@@ -59,7 +60,7 @@ def pool(processes: int) -> Iterator[Callable[[Iterable[tuple]], Iterator[Any]]]
     except concurrent.futures.process.BrokenProcessPool as error:
         raise OSError("a worker died, perhaps out of memory: take fewer --workers and start again") from error
     except BaseException:
-        for worker in multiprocessing.active_children():  # their jobs are started again by the next run
+        for worker in set(multiprocessing.active_children()) - others:  # the next run starts their jobs again
             worker.terminate()
         raise
     finally:

@@ -48,7 +48,7 @@ def numbers_read(sources, wanted, skipped=None):
     folder = next(iter(sources.values())).parent.parent
     clocks, camera, found = frames.read_clocks(folder, sources), tiny_dump.cameras()[0], {}
     for name, path in sources.items():
-        pictures = frames.read(path, camera, wanted, skipped or Skipped(), clocks[name])
+        pictures = frames.read(path, camera, wanted, skipped or Skipped(), frames.Timeline(clocks[name]))
         found[name] = [None if each is None else round((each.whole().mean() - 20) / 5) for _, each in pictures]
     return found
 
@@ -88,6 +88,25 @@ def test_times_that_do_not_tell_the_number_stop_the_build(tmp_path):
     slower = write_timed(tmp_path / "hdVideos" / "hd_00_01.mp4", range(40), fps=25)
     with pytest.raises(ValueError, match=r"hd_00_02\.mp4: 30 frames per second, hd_00_01\.mp4 has 25"):
         numbers_read({"00_02": even, "00_01": slower}, [1])
+
+
+@pytest.mark.parametrize("rate", [30.02, 29.95, 30.3])
+def test_a_stated_rate_that_is_a_little_off_moves_no_number(rate):
+    """FFmpeg takes times that are rounded to ms for the next standard rate."""
+    random = np.random.default_rng(0)
+    for left_out in (set(), {700, 701, 1200}):
+        timeline = frames.Timeline(frames.video.Clock(30.0, rate, 0.0, 100.0))
+        numbers = [number for number in range(3000) if number not in left_out]
+        times = [round(number / rate + random.uniform(0, 0.2) / rate, 3) for number in numbers]
+        found = [timeline.place(time) for time in times]
+        assert [number for number, _ in found] == numbers and max(abs(off) for _, off in found) < 0.4
+        assert timeline.measured()[0] == pytest.approx(rate, rel=2e-4)
+
+
+def test_cameras_whose_times_drift_apart_are_told():
+    frames.check_measured({"a": (30.0, 10.0), "b": (30.02, 10.0), "c": None})
+    with pytest.raises(ValueError, match=r"b: 30\.02 frames per second .* a has 30: after 100 s"):
+        frames.check_measured({"a": (30.0, 100.0), "b": (30.02, 100.0), "c": None})
 
 
 def test_a_video_without_times_stops_the_build(tmp_path, monkeypatch):
