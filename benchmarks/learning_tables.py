@@ -48,6 +48,19 @@ def novel_views(docs: pathlib.Path) -> str:
     )
 
 
+def time_to_accuracy(docs: pathlib.Path) -> str:
+    """How long pre-training takes until the probe has reached each error."""
+    line = newest(docs, "time_to_accuracy")
+    errors = [f"{error:g}" for error in line["headline"]["errors"]]
+    rows = []
+    for row in line["rows"]:
+        found = [row["reached"][error] for error in errors]
+        cells = (f"{each[0]:.1f} min, {each[1]:,}" if each else "–" for each in found)
+        rows.append((row["run"].rpartition("-seed")[0], *cells, f"{row['last']:.1f}"))
+    header = ["flagfiles", *(f"{error} mm" for error in errors), f"after {line['rows'][0]['triplets']:,}, mm"]
+    return "\n\n".join([markdown(header, rows), source(line, "time_to_accuracy", "--run=paper/pretrain")])
+
+
 _WAYS = {
     "joints": "boxes around the joints",
     "found": "hands found, crops as they are",
@@ -89,5 +102,6 @@ TABLES = {
     "learning_demo": functools.partial(study, name="demo", runs="demo/runs"),
     "novel_views": novel_views,
     "real_hands": real_hands,
+    "time_to_accuracy": time_to_accuracy,
     "learning_development": functools.partial(study, name="development", runs="development"),
 }

@@ -101,10 +101,10 @@ class HandDetector:
         self.palm_network, self.landmark_network = palm_network, landmark_network
         self.min_score, self.tiles = min_score, tiles
 
-    def detect(self, image: np.ndarray) -> list[DetectedHand]:
-        """The hands in a picture, uint8 [height, width, 3] RGB, the surest first."""
+    def detect(self, image: np.ndarray, tiles: int | None = None) -> list[DetectedHand]:
+        """The hands in a picture, uint8 [height, width, 3] RGB, the surest first; `tiles` overrides the attribute."""
         found = []
-        for palm in self._palms(image):
+        for palm in self._palms(image, tiles or self.tiles):
             region = landmarks.of_palm(palm.square, *palm.keypoints[[palms.WRIST, palms.MIDDLE_KNUCKLE]])
             hand = self.look(image, region)
             # A second look from the landmarks: the palm's square is a rough guess of the hand's place and turn.
@@ -118,10 +118,10 @@ class HandDetector:
         hand = from_landmarks(landmarks.find(image, region, self.landmark_network))
         return hand if hand.score >= self.min_score else None
 
-    def _palms(self, image):
+    def _palms(self, image, tiles):
         """The palms in the picture and in its tiles, each once, best first."""
         height, width = image.shape[:2]
-        windows = [(0, 0, width, height), *tiles_of(width, height, self.tiles)]
+        windows = [(0, 0, width, height), *tiles_of(width, height, tiles)]
         found = []
         for left, top, right, bottom in windows:
             for palm in palms.find(image[top:bottom, left:right], self.palm_network, MIN_SCORE):

@@ -1,7 +1,9 @@
 """Hands in a video: found once, then followed from frame to frame, each with a number of its own.
 
 A hand that was seen in one frame is looked for where its landmarks were, which takes one network instead of the whole
-detector. The detector looks again when no hand is followed, and every `every` frames for further hands.
+detector. The detector looks again when no hand is followed, and every `every` frames for further hands. It looks at the
+picture as a whole; at its tiles, which take many times as long, every `every` frames while no hand is followed, and
+`_THOROUGH` times more rarely otherwise.
 """
 
 import dataclasses
@@ -12,6 +14,7 @@ from hand_tf.serving import landmarks
 from hand_tf.serving.hand_detector import DetectedHand, HandDetector, each_once, is_among
 
 EVERY = 10  # frames
+_THOROUGH = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,7 +39,8 @@ class HandTracker:
         kept = each_once([hand for hand in looks.values() if hand])
         self._hands = {track: hand for track, hand in looks.items() if any(hand is each for each in kept)}
         if not self._hands or self._frame % self._every == 0:
-            for hand in self._detector.detect(image):
+            thorough = self._frame % (self._every * (_THOROUGH if self._hands else 1)) == 0
+            for hand in self._detector.detect(image, tiles=None if thorough else 1):
                 if not is_among(hand, list(self._hands.values())):
                     self._hands[self._next] = hand
                     self._next += 1

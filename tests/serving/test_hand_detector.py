@@ -147,10 +147,11 @@ class Script(HandDetector):
     """A detector that sees the hands that it is told to."""
 
     def __init__(self, detections, looks):
-        self.detections, self.looks, self.calls = iter(detections), iter(looks), 0
+        self.detections, self.looks, self.calls, self.tiled = iter(detections), iter(looks), 0, []
 
-    def detect(self, image):
+    def detect(self, image, tiles=None):
         self.calls += 1
+        self.tiled.append(tiles is None)
         return next(self.detections)
 
     def look(self, image, region):
@@ -172,7 +173,7 @@ def test_a_hand_keeps_its_number_while_it_is_seen():
         [],  # both are lost, and the detector finds none
         [(2, 100, "right")],
     ]
-    assert detector.calls == 4
+    assert detector.calls == 4 and detector.tiled == [True, False, True, False]
 
 
 def test_a_finder_starts_anew_with_each_video():
