@@ -32,6 +32,8 @@ OUT/predictions.json  pose_mm [21, 3], relative to the wrist, in the camera's fr
                       that no label of the model had is null in both. In a video, "frame" counts the frames in their
                       order and "time_s" is when one is shown. "complete" is false if the command was stopped; until
                       its end the entries are in OUT/predictions.partial.jsonl
+OUT/predictions.csv   with --format=json,csv: one row per joint, with the columns file, frame, time_s, hand, track,
+                      score, joint, x_mm, y_mm, z_mm, u_px, v_px (u, v: its place in the picture)
 OUT/overlays/         the pictures with skeletons, under their own names; for a video an MP4
 
 An intrinsics file is {"K": 3x3 px, "distCoef": 5 numbers (optional), "resolution": [width, height]}, or a Panoptic
@@ -61,6 +63,9 @@ class PredictSettings:
     model: str = setting("Folder of the model (hand-tf export), or its .tflite file.")
     output: str = setting("Folder to write the results to.", "predictions")
     overwrite: bool = setting("Replace the results of an earlier call.", False)
+    format: tuple[str, ...] = setting(
+        "What to write: predictions.json, always, and predictions.csv.", ("json",), choices=predictions.FORMATS
+    )
     overlays: bool = setting("Draw the skeletons on the pictures.", True)
 
     box: tuple[float, float, float, float] | None = setting(
@@ -155,7 +160,7 @@ def main(settings: PredictSettings) -> None:
         overlays=output / predictions.OVERLAYS if settings.overlays else None,
     )
     found = Found()
-    with predictions.writing(output, head, settings.overwrite) as write:
+    with predictions.writing(output, head, settings.overwrite, settings.format) as write:
         for entries in pictures:
             write(entries)
             found.add(entries)

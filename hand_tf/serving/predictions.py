@@ -1,6 +1,7 @@
 """Predicts poses for files: which hands to look at in each of them, and what is written about them.
 
 OUT/predictions.json            one entry per hand, see `hand-tf predict --help`
+OUT/predictions.csv             on request, one row per joint, see `tables`
 OUT/predictions.partial.jsonl   the entries as they come, until predictions.json is written; what a killed run leaves
 OUT/overlays/                   the pictures and videos with boxes and skeletons (`overlays`)
 """
@@ -16,7 +17,7 @@ import numpy as np
 
 from hand_tf.core import atomic, folder_lock, geometry, skeleton
 from hand_tf.core.errors import InputError
-from hand_tf.serving import boxes, pictures
+from hand_tf.serving import boxes, pictures, tables
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.estimator import HandPose, PoseEstimator
 from hand_tf.serving.left_out import LeftOut
@@ -24,6 +25,7 @@ from hand_tf.serving.overlays import Overlays
 from hand_tf.serving.pictures import InputPicture
 
 PREDICTIONS, PARTIAL, OVERLAYS = "predictions.json", "predictions.partial.jsonl", "overlays"
+TABLE, FORMATS = "predictions.csv", ("json", "csv")
 GIVEN, CENTRE_SQUARE, FOUND = "given", "the square in the centre of each picture", "found by the hand detector"
 
 
@@ -187,8 +189,11 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def writing(output: pathlib.Path, head: dict, overwrite: bool = False) -> Iterator[Callable[[Sequence[dict]], None]]:
-    """A function that writes entries as they come; predictions.json appears when the block ends.
+def writing(
+    output: pathlib.Path, head: dict, overwrite: bool = False, formats: Sequence[str] = ("json",)
+) -> Iterator[Callable[[Sequence[dict]], None]]:
+    """A function that writes entries as they come; predictions.json, and what else `formats` ask for, appears when the
+    block ends.
 
     It holds what is true of all predictions, `head`, `"complete"`, and the entries. If the block ends with an error or
     is interrupted, it is written with what has come until then, and `complete` is false. Raises InputError if the
@@ -212,6 +217,9 @@ def writing(output: pathlib.Path, head: dict, overwrite: bool = False) -> Iterat
         finally:
             if count or complete:
                 _put_together(output, head | {"complete": complete})
+                if "csv" in formats:
+                    with atomic.replacing(output / TABLE) as table, open(partial, encoding="utf-8") as lines:
+                        tables.write_csv(table, lines)
             partial.unlink()
 
 

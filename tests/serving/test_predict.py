@@ -17,7 +17,7 @@ import tiny_dump
 
 from hand_tf import predict
 from hand_tf.core import atomic, command_line, crops, geometry, reading, skeleton, video
-from hand_tf.serving import box_crops, boxes, intrinsics, pictures, saved_model
+from hand_tf.serving import box_crops, boxes, intrinsics, pictures, saved_model, tables
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.estimator import PoseEstimator, load_exported
 from hand_tf.serving.hand_detector import DetectedHand
@@ -196,6 +196,27 @@ def test_joints_that_no_label_had_are_null(picture, model, tmp_path):
         for joint, (known, found) in enumerate(zip(*(entry[name] for entry in entries), strict=True)):
             assert found == (None if joint in (3, 20) else known)
     assert cv2.imread(str(tmp_path / "out1" / "overlays" / "photo.png")) is not None
+
+
+def test_a_table_has_a_row_per_joint(picture, model, tmp_path):
+    shutil.copytree(model, tmp_path / "model")
+    path = tmp_path / "model" / "hand_tf.json"
+    atomic.write_sealed_json(path, reading.read_json_object(path) | {"unlabelled_joints": [3]})
+    files = [save(tmp_path / f"{name}, 1.png", picture) for name in "ab"]
+    flags = [*files, box_text(BOX), "--hand=left", "--format=json,csv"]
+    entries = predicted(tmp_path / "model", tmp_path / "out", *flags)["predictions"]
+    with open(tmp_path / "out" / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 21 and rows[0].keys() == set(tables.COLUMNS)
+    for entry, part in zip(entries, (rows[:21], rows[21:]), strict=True):
+        for joint, row in enumerate(part):
+            assert (row["file"], row["frame"], row["hand"]) == (entry["file"], "", "left")
+            assert row["joint"] == skeleton.JOINT_NAMES[joint]
+            known = entry["pose_mm"][joint], entry["joints_2d"][joint]
+            expected = ["", "", ""], ["", ""]
+            if joint != 3:
+                expected = tuple([str(value) for value in values] for values in known)
+            assert ([row[f"{axis}_mm"] for axis in "xyz"], [row["u_px"], row["v_px"]]) == expected
 
 
 def test_folders_tables_and_damaged_files(picture, model, tmp_path, capsys):
@@ -455,6 +476,7 @@ def test_wrong_inputs_are_refused_with_one_line(model, picture, tmp_path, capsys
         ("pass one of them", "--box=1,2,3,4", "--boxes=x.csv", file),
         ("pass the calibration file", "--camera=00_01", file),
         ("--hand", "--hand=both", file),
+        ("--format=xml: expected one of json, csv", "--format=xml", file),
         ("--box_margin=0.0: expected at least 0.1", "--box_margin=0", file),
     ):
         assert message in error_of(capsys, *common, *arguments, status=2)
