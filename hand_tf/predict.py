@@ -43,6 +43,7 @@ calibration file together with --camera.
 import dataclasses
 import pathlib
 import sys
+import time
 
 from hand_tf.core import command_line, skeleton
 from hand_tf.core.errors import InputError
@@ -159,14 +160,14 @@ def main(settings: PredictSettings) -> None:
         max_pixels=settings.max_pixels,
         overlays=output / predictions.OVERLAYS if settings.overlays else None,
     )
-    found = Found()
+    found, start = Found(), time.monotonic()
     with predictions.writing(output, head, settings.overwrite, settings.format) as write:
         for entries in pictures:
             write(entries)
             found.add(entries)
         if not found.hands and not (find and found.pictures):
             raise InputError(f"nothing could be predicted; {left_out.problems[0]}")
-    _report(settings, head, found, left_out)
+    _report(settings, head, found, left_out, time.monotonic() - start)
 
 
 @dataclasses.dataclass
@@ -207,7 +208,7 @@ def _counted(count, word):
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def _report(settings, head, found, left_out):
+def _report(settings, head, found, left_out, seconds):
     for problem in left_out.problems:
         print(f"warning: {problem}", file=sys.stderr)
     hands = _counted(found.hands, "hand")
@@ -219,6 +220,7 @@ def _report(settings, head, found, left_out):
     print(f"{settings.output}/{predictions.PREDICTIONS}: {hands} in {seen}, {warnings}")
     print(f"poses: mm relative to the wrist, right up to scale, in the {head['pose_frame']}'s frame")
     print(f"boxes: {head['boxes']}")
+    print(f"speed: {found.pictures / max(seconds, 1e-3):.1f} pictures per second, reading and drawing included")
     if settings.overlays:
         print(f"{settings.output}/{predictions.OVERLAYS}: the pictures and videos with skeletons")
 
