@@ -100,6 +100,7 @@ def _shown(value):
 
 TABLES = {
     "learning_demo": functools.partial(study, name="demo", runs="demo/runs"),
+    "learning_no_pretraining": functools.partial(study, name="no_pretraining", runs="no_pretraining"),
     "novel_views": novel_views,
     "real_hands": real_hands,
     "time_to_accuracy": time_to_accuracy,
