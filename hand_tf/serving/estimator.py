@@ -101,16 +101,7 @@ class PoseEstimator:
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"image: expected RGB uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
-        if boxes is not None and all(isinstance(box, DetectedHand) for box in boxes):
-            hands = [box.hand_box() for box in boxes]
-            picture = InputPicture(pathlib.Path("image"), None, image, hands)
-            return self.predict_pictures([picture], _as_camera(intrinsics, image))[0]
-        parsed = [None] if boxes is None else [parse_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
-        sides = [side] * len(parsed) if isinstance(side, str) else list(side)
-        if not set(sides) <= set(skeleton.SIDES) or len(sides) != len(parsed):
-            raise InputError(f"side: {side!r}, expected right or left, or one of them for each of {len(parsed)} boxes")
-        hands = [HandBox(box, each) for box, each in zip(parsed, sides, strict=True)]
-        picture = InputPicture(pathlib.Path("image"), None, image, hands)
+        picture = InputPicture(pathlib.Path("image"), None, image, _hands_of(boxes, side))
         return self.predict_pictures([picture], _as_camera(intrinsics, image))[0]
 
     def predict_pictures(
@@ -184,6 +175,17 @@ def _hand_pose(pose, places, crop, camera):
         box = crop.hand.crop_box or crop.box
         joints_2d = box_crops.to_picture(places, box, size, crop.margin, camera, crop.hand.angle)
     return HandPose(pose @ crop.R_virtual, joints_2d, crop.box, crop.side, crop.hand.score, crop.hand.track)
+
+
+def _hands_of(boxes, side):
+    """`PoseEstimator.predict`'s boxes as hands; without boxes, one whose place is unknown."""
+    if boxes is not None and all(isinstance(box, DetectedHand) for box in boxes):
+        return [box.hand_box() for box in boxes]
+    parsed = [None] if boxes is None else [parse_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
+    sides = [side] * len(parsed) if isinstance(side, str) else list(side)
+    if not set(sides) <= set(skeleton.SIDES) or len(sides) != len(parsed):
+        raise InputError(f"side: {side!r}, expected right or left, or one of them for each of {len(parsed)} boxes")
+    return [HandBox(box, each) for box, each in zip(parsed, sides, strict=True)]
 
 
 def _as_camera(intrinsics, image):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from hand_tf.core import geometry
 from hand_tf.serving import landmarks, palms
 from hand_tf.serving.boxes import Box, HandBox
 
@@ -46,7 +47,7 @@ class DetectedHand:
 
 def _tight_box(points, angle):
     """The box around `points` [n, 2] px that is tight once the picture is turned back by `angle` about its centre."""
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = geometry.turn(angle)
     turned = points @ turn
     low, high = turned.min(0), turned.max(0)
     size = high - low + 1

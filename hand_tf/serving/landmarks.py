@@ -12,6 +12,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from hand_tf.core import geometry
+
 SIZE = 224  # px, side of the network's input
 PALM_SCALE, PALM_SHIFT = 2.6, 0.5  # the square of a palm
 TRACK_SCALE, TRACK_SHIFT = 2.0, 0.1  # the square of landmarks
@@ -30,8 +32,7 @@ class Region:
 
     def to_picture(self, points: np.ndarray) -> np.ndarray:
         """Points [n, 2] in 0..1 of the square as px of the picture."""
-        cos, sin = np.cos(self.angle), np.sin(self.angle)
-        return (points - 0.5) * self.side @ np.array([[cos, sin], [-sin, cos]]) + self.centre
+        return (points - 0.5) * self.side @ geometry.turn(self.angle).T + self.centre
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,12 +67,11 @@ def of_landmarks(points: np.ndarray) -> Region:
     """The region in which the next frame is to be looked at, from the landmarks [21, 2] px of this one."""
     knuckle = 0.5 * (points[9] + 0.5 * (points[5] + points[13]))
     angle = _turn(points[0], knuckle)
-    cos, sin = np.cos(angle), np.sin(angle)
-    palm = points[list(_PALM_JOINTS)]
-    upright = (palm - palm.mean(0)) @ np.array([[cos, -sin], [sin, cos]])
+    turn, palm = geometry.turn(angle), points[list(_PALM_JOINTS)]
+    upright = (palm - palm.mean(0)) @ turn
     low, high = upright.min(0), upright.max(0)
     middle = (low + high) / 2 - [0, TRACK_SHIFT * (high - low)[1]]
-    centre = palm.mean(0) + middle @ np.array([[cos, sin], [-sin, cos]])
+    centre = palm.mean(0) + turn @ middle
     return Region(centre, float(TRACK_SCALE * (high - low).max()), angle)
 
 

@@ -64,8 +64,8 @@ def _train(settings, records):
         print(f"{folder}: this run has finished; nothing to do")
         return
     with folder_lock.holding(folder) if leads else contextlib.nullcontext():
-        if leads:
-            run_folder.claim_run_folder(folder, settings, records.manifest.digest, MAY_CHANGE)
+        if leads and run_folder.claim_run_folder(folder, settings, records.manifest.digest, MAY_CHANGE):
+            return  # another process has finished it since
         _train_networks(settings, records, labels, held_out)
 
 
