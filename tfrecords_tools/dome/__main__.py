@@ -15,13 +15,15 @@ import time
 from hand_tf.core import command_line
 from hand_tf.core.processors import usable_cores
 from hand_tf.core.setting_fields import SettingError, check, setting
-from tfrecords_tools.dome import capture, dump, estimate, records
+from tfrecords_tools.dome import capture, dump, estimate, records, variety
 from tfrecords_tools.dome.capture import CaptureSequence
 from tfrecords_tools.dome.dump import DumpSettings
 from tfrecords_tools.dome.studio.rig import RIGS
+from tfrecords_tools.dome.variety import Variety
 from tfrecords_tools.records.settings import RecordsSettings
 
 _WHAT, _PEOPLE, _CAMERAS = "What to write", "People and motion", "Cameras and room"
+_VARIETY = "Beyond a studio"
 _DUMP, _RECORDS, _RUN = "Dump (with --output)", "Records (with --records)", "Run"
 
 
@@ -69,6 +71,53 @@ class DomeSettings:
         low=0,
     )
     clutter: int = setting("Number of objects in the room.", CaptureSequence.clutter, section=_CAMERAS, low=0)
+    arms: str = setting(
+        "Directions of the arms: raised in front of the chest, or any, so that hands also hang and lie sideways.",
+        Variety.arms,
+        section=_VARIETY,
+        choices=variety.ARMS,
+    )
+    max_roll: float = setting(
+        "Turn the cameras of ring8 about their axes by up to so many degrees.",
+        Variety.max_roll,
+        section=_VARIETY,
+        low=0,
+        high=180,
+    )
+    min_distance: float = setting(
+        "Smallest distance of the cameras of ring8 from the hand, mm. The hand is equally large in all pictures.",
+        Variety.min_distance,
+        section=_VARIETY,
+        low=200,
+    )
+    max_distance: float = setting("Largest distance, mm.", Variety.max_distance, section=_VARIETY, low=200)
+    light: str = setting(
+        "One kind of light, or one that varies from person to person in direction, colour, contrast and brightness.",
+        Variety.light,
+        section=_VARIETY,
+        choices=variety.LIGHTS,
+    )
+    sensors: str = setting(
+        "Cameras of one kind, or from sharp ones to blurred, noisy ones that compress strongly.",
+        Variety.sensors,
+        section=_VARIETY,
+        choices=variety.SENSORS,
+    )
+    held_objects: float = setting(
+        "Share of the instants with an object in the hand or near it.",
+        Variety.held_objects,
+        section=_VARIETY,
+        low=0,
+        high=1,
+    )
+    min_visible: float = setting(
+        "Leave out views that show less than this share of the hand, because something is in front of it (with "
+        "--records).",
+        Variety.min_visible,
+        section=_VARIETY,
+        low=0,
+        high=1,
+    )
     format: str | None = setting(
         f"JPEG files, or one mp4 per camera (default: {DumpSettings.format}).",
         None,
@@ -126,9 +175,16 @@ class DomeSettings:
         if self.records:
             self._refuse(("format", "ground_truth"), "--output")
         if self.output:
+            self._refuse(("min_visible",), "--records")
             self._refuse(("crop_size", "margin", "min_views", "records_per_shard"), "--records")
         if self.format == "videos":
             self._refuse(("ground_truth", "jpeg_quality"), "--format=images")
+        if self.min_distance > self.max_distance:
+            raise SettingError(f"--min_distance={self.min_distance:g}: not above --max_distance={self.max_distance:g}")
+        if self.calibration or self.rig not in (None, "ring8"):
+            for name in ("max_roll", "min_distance", "max_distance"):
+                if getattr(self, name) != getattr(variety.STUDIO, name):
+                    raise SettingError(f"--{name} goes with --rig=ring8")
         if self.calibration:
             self._refuse(("rig", "reach"), "the dome's own cameras, not with --calibration")
         _ = self.picture_size  # checks --image_size
@@ -175,6 +231,7 @@ def _plan(settings):
         distractor=settings.distractor,
         clutter=settings.clutter,
         seed=settings.seed,
+        varied=Variety(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(Variety)}),
     )
 
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from hand_tf.core import atomic, geometry, skeleton
 from hand_tf.core.errors import InputError
-from tfrecords_tools.dome.person import body, contact, hand, motion, people
+from tfrecords_tools.dome import variety
+from tfrecords_tools.dome.person import body, contact, hand, held, motion, people
 from tfrecords_tools.dome.random_keys import RandomKey
 from tfrecords_tools.dome.studio import render, rig, room, scenes
 
@@ -54,6 +55,7 @@ class CaptureSequence:
         distractor: whether the rest of the person is shown.
         clutter: number of objects in the room.
         seed: of all random numbers.
+        varied: what is shown beyond a studio.
     """
 
     name: str
@@ -72,6 +74,7 @@ class CaptureSequence:
     distractor: bool = True
     clutter: int = 8
     seed: int = 0
+    varied: variety.Variety = variety.STUDIO
 
     @property
     def frame_numbers(self) -> range:
@@ -100,8 +103,9 @@ Instant = collections.namedtuple("Instant", "mesh hands hand_vertices")
 
 def settings_of(sequence: CaptureSequence) -> dict[str, Any]:
     """All that decides a sequence, as plain JSON values."""
-    fields = (field.name for field in dataclasses.fields(sequence) if field.compare)
-    return json.loads(json.dumps({name: getattr(sequence, name) for name in fields}))
+    values = dataclasses.asdict(sequence)
+    values = {field.name: values[field.name] for field in dataclasses.fields(sequence) if field.compare}
+    return json.loads(json.dumps(values))
 
 
 def plan(*, subjects: int, **settings: Any) -> list[CaptureSequence]:
@@ -141,8 +145,10 @@ def studio(sequence: CaptureSequence) -> Studio:
         sequence.reach or REACH[sequence.hands],
         sequence.num_cameras,
         sequence.calibration or None,
+        sequence.varied,
     )
-    return Studio(centre, cameras, rig.make_sensors(sequence.seed, sequence.index, len(cameras)))
+    sensors = rig.make_sensors(sequence.seed, sequence.index, len(cameras), sequence.varied.sensors)
+    return Studio(centre, cameras, sensors)
 
 
 @functools.lru_cache(maxsize=2)
@@ -152,9 +158,13 @@ def _room(sequence):
 
 
 @functools.lru_cache(maxsize=8)
-def light(sequence: CaptureSequence) -> render.Light:
-    """The light of a sequence. Its key comes from the first lamp of the room."""
-    return render.make_light(_room(sequence).lamps[0, :3])
+def light(sequence: CaptureSequence, number: int) -> render.Light:
+    """The light on subject `number` of a sequence. A studio's key light comes from the first lamp of the room."""
+    studio_light = render.make_light(_room(sequence).lamps[0, :3])
+    if sequence.varied.light == "studio":
+        return studio_light
+    rng = np.random.default_rng([sequence.seed, RandomKey.LIGHT, sequence.index, number])
+    return render.vary_light(studio_light, rng)
 
 
 def make_view(sequence: CaptureSequence, node: int) -> scenes.View:
@@ -227,7 +237,7 @@ def motions(sequence: CaptureSequence, number: int) -> dict[str, tuple[motion.Mo
     The motion is that of a right hand about the origin. A left hand is mirrored (`skeleton.MIRROR`), then placed.
     """
     times = np.arange(sequence.frames) / sequence.fps
-    moves = {side: motion.motion(sequence.seed, number, side, times) for side in sequence.sides}
+    moves = {side: motion.motion(sequence.seed, number, side, times, sequence.varied.arms) for side in sequence.sides}
     places = dict.fromkeys(sequence.sides, np.tile(studio(sequence).centre, (sequence.frames, 1)))
     if len(moves) == 2:
         heading = np.deg2rad(moves["right"].heading)
@@ -280,17 +290,46 @@ def person_at(sequence: CaptureSequence, frame: int, hands: Sequence[PosedHand])
     return body.pose(person_of(sequence.seed, number), step / sequence.fps, heading, arms, floor)
 
 
+def _object_at(sequence, number, step):
+    """The unlit mesh of the object at the right hand of subject `number`, or None."""
+    varied = sequence.varied
+    if not varied.held_objects:
+        return None
+    hold = int(step / sequence.fps / held.HOLD)
+    rng = np.random.default_rng([sequence.seed, RandomKey.HELD, number, hold])
+    if rng.random() >= varied.held_objects:
+        return None
+    moves, place = motions(sequence, number)["right"]
+    mesh = held.draw(rng, people.traits(sequence.seed, number))
+    R = moves.R[step]
+    vertices = mesh.vertices @ R.T + moves.t[step] + place[step]
+    return mesh._replace(vertices=vertices, normals=mesh.normals @ R.T)
+
+
+def vertices_of(shown: Instant, side: str) -> slice:
+    """The vertices of the hand of this `side` in the mesh of an instant."""
+    start = 0
+    for each in shown.hands:
+        if each.side == side:
+            return slice(start, start + len(each.vertices))
+        start += len(each.vertices)
+    raise ValueError(f"no {side} hand")
+
+
 def instant(sequence: CaptureSequence, frame: int) -> Instant:
     """Everything that moves at frame number `frame`, lit, with shadows on the hands."""
-    hands = hands_at(sequence, frame)
+    hands, (number, step) = hands_at(sequence, frame), sequence.place(frame)
     parts = [(each.vertices, each.normals, each.triangles, each.colours) for each in hands]
     count = sum(len(each.vertices) for each in hands)
     if sequence.distractor:
         parts.append(person_at(sequence, frame, hands))
+    thing = _object_at(sequence, number, step)
+    if thing is not None:
+        parts.append(thing)
     offsets = np.cumsum([0] + [len(part[0]) for part in parts[:-1]])
     triangles = np.concatenate([part[2] + offset for part, offset in zip(parts, offsets, strict=True)])
     triangles = np.ascontiguousarray(triangles, np.int32)
     vertices, normals, colours = (np.concatenate([part[i] for part in parts]) for i in (0, 1, 3))
-    lit = render.shadows(vertices, normals, triangles, light(sequence), slice(0, count))
-    lit_colours = render.shade(normals, colours, light(sequence), lit)
+    lit = render.shadows(vertices, normals, triangles, light(sequence, number), slice(0, count))
+    lit_colours = render.shade(normals, colours, light(sequence, number), lit)
     return Instant(render.Mesh(vertices, triangles, lit_colours), hands, count)

@@ -24,5 +24,7 @@ class RandomKey(enum.IntEnum):
     DOME = 313  # none: the cameras of panoptic31
     SHIFT = 314  # sequence: small displacements of the cameras of panoptic31
     ROOM = 320  # sequence: walls, lamps, objects
+    HELD = 604  # subject, hold: whether there is an object, which, and how it is held
+    LIGHT = 605  # sequence, subject: varied light
     BODY = 606  # subject: clothes, hair, slow motion
     VIEW_NOISE = 707  # sequence, camera: sensor noise

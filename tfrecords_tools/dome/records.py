@@ -60,7 +60,24 @@ def choose_views(
     for node, camera in enumerate(cameras):
         for position, crop in crop_views.plan_views(instants, camera, settings.margin, settings.crop_size, skipped):
             chosen[node, position] = crop_views.is_covered(crop, instants[position].name, skipped)
+    if sequence.varied.min_visible:
+        _leave_out_hidden(sequence, instants, chosen, skipped)
     return chosen, skipped
+
+
+def _leave_out_hidden(sequence, instants, chosen, skipped):
+    """Takes those views out of `chosen` [cameras, instants] that show too little of their hand."""
+    cameras, least = capture.studio(sequence).cameras, sequence.varied.min_visible
+    for position, instant in enumerate(instants):
+        everything = capture.instant(sequence, instant.frame)
+        own = capture.vertices_of(everything, instant.side)
+        for node in np.flatnonzero(chosen[:, position]):
+            if render.visible_share(everything.mesh, own, cameras[node]) < least:
+                chosen[node, position] = False
+                skipped.add(
+                    f"views: less than {least:.0%} of the hand is visible",
+                    f"{instant.name} camera {cameras[node].name}",
+                )
 
 
 def maps_of(crop: crops.Crop) -> tuple[tuple[np.ndarray, np.ndarray], tuple[int, int, int, int]]:

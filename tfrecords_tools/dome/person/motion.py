@@ -33,6 +33,8 @@ from tfrecords_tools.dome.random_keys import RandomKey
 # Choice: a right arm held out in front of the chest. The roll includes what the shoulder adds to that of the forearm.
 AZIMUTH, ELEVATION, ROLL = (-45.0, 45.0), (-8.0, 84.0), (-100.0, 90.0)
 _ARM_LIMITS = np.array([AZIMUTH, ELEVATION, ROLL])
+# Choice: an arm in any direction that a person who stands behind the hand can hold it in.
+_ANY_AZIMUTH, _ANY_ELEVATION, _ANY_ROLL = 75.0, (-80.0, 84.0), 140.0
 _ARM_MEAN, _ARM_SPREAD = np.array([-8.0, 48.0, -15.0]), np.array([22.0, 20.0, 55.0])
 # mm about the dome's centre, per axis: wide enough that a median over time shows the scene behind the hand.
 WANDER = 100.0
@@ -177,6 +179,22 @@ def _draw_arm(rng, previous):
     return previous + 0.3 * (knot - previous) if near else knot
 
 
+def _draw_any_arm(rng, previous):
+    """As `_draw_arm`, but in any direction: elevations are uniform in solid angle."""
+    low, high = np.sin(np.deg2rad(_ANY_ELEVATION))
+    elevation = np.rad2deg(np.arcsin(rng.uniform(low, high)))
+    knot = np.array([rng.uniform(-1, 1) * _ANY_AZIMUTH, elevation, rng.uniform(-1, 1) * _ANY_ROLL])
+    near = previous is not None and rng.random() < 0.4
+    return previous + 0.3 * (knot - previous) if near else knot
+
+
+# How an arm is drawn, and its limits [3, 2] degrees, for each of `variety.ARMS`.
+_ARM = {
+    "raised": (_draw_arm, _ARM_LIMITS),
+    "any": (_draw_any_arm, np.array([(-_ANY_AZIMUTH, _ANY_AZIMUTH), _ANY_ELEVATION, (-_ANY_ROLL, _ANY_ROLL)])),
+}
+
+
 def _draw_wrist(rng, previous):
     """One knot (flexion, deviation) of the wrist in degrees; the wrist of a hand in use is slightly extended."""
     return np.clip(rng.normal([-6, 2], [15, 7]), *hand.LIMITS[20:].T)
@@ -208,8 +226,10 @@ def arm_rotation(arm: np.ndarray) -> np.ndarray:
     return np.stack([x, f, np.cross(x, f)], 2)
 
 
-def motion(seed: int, subject: int, side: str, times: np.ndarray) -> Motion:
+def motion(seed: int, subject: int, side: str, times: np.ndarray, arms: str = "raised") -> Motion:
     """The `Motion` of the `side` hand ("left" or "right") of subject number `subject` at `times` [n] s >= 0.
+
+    `arms` is one of `variety.ARMS`.
 
     It moves about the origin and is always given as a right hand. For a left hand the caller poses the mesh with `R`
     and `t` and then mirrors the world at the origin (`skeleton.MIRROR`); the left forearm then points where the person
@@ -220,8 +240,9 @@ def motion(seed: int, subject: int, side: str, times: np.ndarray) -> Motion:
     rngs = [np.random.default_rng([seed, RandomKey.ARM, subject, left, part]) for part in range(4)]
     angles = _fingers(traits, [seed, RandomKey.FINGERS, subject, left], times)
     angles[:, 20:] = _track(rngs[0], times, _draw_wrist, (0.5, 1.4), 0.8)
-    arm = _track(rngs[1], times, _draw_arm, (0.8, 1.8), 0.7)
-    arm = np.clip(arm + [2, 2, 4] * _sway(rngs[2], times, (0.05, 0.3), 3), *_ARM_LIMITS.T)
+    draw, limits = _ARM[arms]
+    arm = _track(rngs[1], times, draw, (0.8, 1.8), 0.7)
+    arm = np.clip(arm + [2, 2, 4] * _sway(rngs[2], times, (0.05, 0.3), 3), *limits.T)
     faces = heading(seed, subject, times)
     arm[:, 0] += 180 - faces if left else faces
     _, bones = hand.forward(traits.bases, traits.lengths, angles)

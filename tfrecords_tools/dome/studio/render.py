@@ -36,13 +36,16 @@ Mesh = collections.namedtuple("Mesh", "vertices triangles colours")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Light:
-    """Two directional lights (unit vectors [3] towards them, in the world) and ambient light."""
+    """Two directional lights (unit vectors [3] towards them, in the world) and ambient light.
+
+    Their strengths are numbers, or colours [3].
+    """
 
     key_direction: np.ndarray
     fill_direction: np.ndarray
-    key: float = 0.66
-    fill: float = 0.2
-    ambient: float = 0.54
+    key: float | np.ndarray = 0.66
+    fill: float | np.ndarray = 0.2
+    ambient: float | np.ndarray = 0.54
 
 
 def make_light(lamp: np.ndarray) -> Light:
@@ -50,6 +53,21 @@ def make_light(lamp: np.ndarray) -> Light:
     key = np.asarray(lamp, np.float64) / np.linalg.norm(lamp)
     fill = 0.5 * UP - key * [1, 0, 1]
     return Light(key, fill / np.linalg.norm(fill))
+
+
+def vary_light(light: Light, rng: np.random.Generator) -> Light:
+    """A light from any direction above the horizon, of another colour, contrast and brightness than `light`."""
+    heading, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 1)
+    level = np.sqrt(1 - height**2)
+    towards = np.array([level * np.cos(heading), 0, level * np.sin(heading)]) + height * UP
+    brightness, contrast = np.exp(rng.uniform(-0.3, 0.25)), rng.uniform(0.2, 1.6)
+    warm = rng.uniform(-1, 1, 2)[:, None] * [0.12, 0.0, -0.16]  # lamps are warm, sky light is cold, or the reverse
+    return dataclasses.replace(
+        make_light(towards),
+        key=brightness * contrast * light.key * (1 + warm[0]),
+        fill=brightness * light.fill * (1 + warm[1]),
+        ambient=brightness * light.ambient * (1.35 - 0.35 * contrast) * (1 + warm[1]),
+    )
 
 
 def _settings():
@@ -99,7 +117,8 @@ def shade(normals: np.ndarray, colours: np.ndarray, light: Light, lit: np.ndarra
     facing = normals @ np.stack([light.key_direction, light.fill_direction], 1)
     facing = np.maximum((facing + _WRAP) / (1 + _WRAP), 0)
     sky = 0.82 + 0.18 * (normals @ UP)  # the upper half of the room is brighter
-    return colours * (light.ambient * sky + light.key * lit * facing[:, 0] + light.fill * facing[:, 1])[:, None]
+    lit = np.reshape(lit, (-1, 1))
+    return colours * (light.ambient * sky[:, None] + light.key * lit * facing[:, :1] + light.fill * facing[:, 1:])
 
 
 def _rasterise(pixels, depth, mesh, window, supersample, scene_depth):
@@ -168,6 +187,23 @@ def layer(
     if bounds is None:
         return None
     return bounds[:2], *_rasterise(pixels, depth, mesh, bounds, supersample, scene_depth)
+
+
+def visible_share(mesh: Mesh, vertices: slice, camera: geometry.Camera) -> float:
+    """The share of what a camera would see of a mesh's `vertices` alone that it sees of them with the whole mesh."""
+    own = np.zeros(len(mesh.vertices), bool)
+    own[vertices] = True
+    everywhere = 0, 0, camera.width, camera.height
+    window = _bounds(np.nan_to_num(geometry.project(mesh.vertices[vertices], camera), nan=-1), everywhere)
+    if window is None:
+        return 0.0
+    empty = np.full((camera.height, camera.width), _FAR, np.float32)
+    colours = np.repeat(own[:, None].astype(np.float32), 3, 1)
+    alone = mesh._replace(triangles=mesh.triangles[own[mesh.triangles].all(1)], colours=colours)
+    shown = [layer(each, camera, empty, window, 1) for each in (alone, mesh._replace(colours=colours))]
+    if shown[0] is None or shown[1] is None:
+        return 0.0
+    return float(shown[1][1][..., 0].sum() / max(shown[0][1][..., 0].sum(), 1.0))
 
 
 def draw(

@@ -17,6 +17,7 @@ import numpy as np
 
 from hand_tf.core import geometry
 from hand_tf.core.errors import InputError
+from tfrecords_tools.dome import variety
 from tfrecords_tools.dome.random_keys import RandomKey
 from tfrecords_tools.dump import panoptic
 
@@ -24,7 +25,6 @@ RIGS = ("ring8", "panoptic31")
 UP = np.array([0.0, -1.0, 0.0])
 HEIGHT = 1300.0  # mm; height of the centre above the floor, which is near y = 0, as in Panoptic
 RING_ELEVATION = (-10.0, 60.0)  # degrees above the horizon
-RING_DISTANCE = (1500.0, 2000.0)  # mm
 # Panoptic's rows of five cameras: elevation and heading of the first one, degrees; and the single low camera.
 # Choice: the rows are staggered so that the 30 headings are evenly spaced.
 ROWS = ((-2.5, 0.0), (4.3, 36.0), (13.9, 60.0), (23.1, 24.0), (40.7, 48.0), (48.2, 12.0))
@@ -47,9 +47,21 @@ class Sensor:
     jpeg_quality: int
 
 
-def make_sensors(seed: int, sequence: int, n: int) -> list[Sensor]:
-    """The sensors of `n` cameras, which differ in exposure, white balance, focus, noise and compression."""
+def _varied_sensor(rng):
+    """A sensor of any quality, from a good camera to a blurred, noisy, strongly compressed video."""
+    gain = np.exp(rng.uniform(-0.35, 0.3)) * np.exp(rng.uniform(-0.1, 0.1, 3))
+    blur, noise = np.exp(rng.uniform(*np.log([[0.3, 0.8], [3.0, 10.0]])))
+    return Sensor(gain, float(blur), float(noise), int(rng.integers(35, 96)))
+
+
+def make_sensors(seed: int, sequence: int, n: int, kind: str = "studio") -> list[Sensor]:
+    """The sensors of `n` cameras, which differ in exposure, white balance, focus, noise and compression.
+
+    `kind` is one of `variety.SENSORS`.
+    """
     rng = np.random.default_rng([seed, RandomKey.SENSORS, sequence])
+    if kind == "varied":
+        return [_varied_sensor(rng) for _ in range(n)]
     sensors = []
     for _ in range(n):
         gain = rng.uniform(0.82, 1.15) * rng.uniform(0.94, 1.06, 3)
@@ -87,7 +99,7 @@ def _camera(node, size, focal, aspect, offset, bend, pose):
     return geometry.Camera(f"00_{node:02d}", width, height, K, dist, R, t)
 
 
-def _ring(seed, sequence, centre, size, reach, num_cameras):
+def _ring(seed, sequence, centre, size, reach, num_cameras, varied):
     """`num_cameras` cameras all around; each sequence has its own headings and (stratified) elevations."""
     rng = np.random.default_rng([seed, RandomKey.RING, sequence])
     headings = np.arange(num_cameras) + rng.uniform(-0.3, 0.3, num_cameras) + rng.uniform(0, num_cameras)
@@ -95,9 +107,11 @@ def _ring(seed, sequence, centre, size, reach, num_cameras):
     elevations = RING_ELEVATION[0] + shares * (RING_ELEVATION[1] - RING_ELEVATION[0])
     cameras = []
     for node, (heading, elevation) in enumerate(zip(360 / num_cameras * headings, elevations, strict=True)):
-        distance = rng.uniform(*RING_DISTANCE)
+        distance = rng.uniform(varied.min_distance, varied.max_distance)
         aim = centre + reach * rng.uniform(-0.05, 0.05, 3)
-        pose = look_at(centre + distance * _direction(heading, elevation), aim, rng.uniform(-10, 10))
+        pose = look_at(
+            centre + distance * _direction(heading, elevation), aim, rng.uniform(-varied.max_roll, varied.max_roll)
+        )
         focal = min(size) / 2 * distance / reach * rng.uniform(0.95, 1.05)
         aspect, offset = rng.uniform(0.995, 1.005), rng.uniform(-0.03, 0.03, 2)
         k1, k2, k3 = rng.uniform(-0.1, -0.03), rng.uniform(0, 0.02), rng.uniform(-0.002, 0.002)
@@ -207,6 +221,7 @@ def make_cameras(
     reach: float | None,
     num_cameras: int = 0,
     calibration: str | os.PathLike | None = None,
+    varied: variety.Variety = variety.STUDIO,
 ) -> tuple[np.ndarray, list[geometry.Camera]]:
     """The cameras of sequence number `sequence` and the point that they look at.
 
@@ -216,6 +231,7 @@ def make_cameras(
         reach: half of what the shorter side of a picture shows at the centre, mm; not used with a calibration.
         num_cameras: 0 for all cameras of the rig. A smaller number of a fixed rig is evenly spread.
         calibration: path of a calibration file in Panoptic's format, whose HD cameras are used as they are.
+        varied: distance and roll of the cameras of "ring8".
 
     Returns:
         centre [3] mm, and the cameras.
@@ -233,6 +249,6 @@ def make_cameras(
     centre += np.random.default_rng([seed, RandomKey.CENTRE, sequence]).uniform(-60, 60, 3) * [1, 0.3, 1]
     if rig == "ring8":
         _check_count(num_cameras, 100, rig)
-        return centre, _ring(seed, sequence, centre, size, reach, num_cameras or 8)
+        return centre, _ring(seed, sequence, centre, size, reach, num_cameras or 8, varied)
     _check_count(num_cameras, 31, rig)
     return centre, _panoptic(seed, sequence, centre, size, reach, num_cameras or 31)
