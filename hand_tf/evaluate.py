@@ -24,7 +24,7 @@ WORKDIR/results.json holds {run, data, crops, results: {rule: numbers}, versions
 import dataclasses
 import pathlib
 
-from hand_tf.core import atomic, command_line, crops, folder_lock
+from hand_tf.core import atomic, command_line, crops, folder_lock, pretrained
 from hand_tf.core.setting_fields import check, setting
 
 
@@ -33,7 +33,7 @@ class EvaluateSettings:
     """The flags of `evaluate`; see the help text of each."""
 
     data_dir: str = setting("Folder of records (hand-tf build).")
-    run: str = setting("Workdir of a finished run that has a pose head.")
+    run: str = setting("Workdir of a finished run that has a pose head, or hands, the model of the package.")
     subjects: str = setting("Subjects to test on; * for all.", "S9+S10")
     crop: str = setting("Crop rule, see above.", "both", choices=(*crops.CROP_RULES, "both"))
     box_margin: float = setting(
@@ -52,9 +52,9 @@ def main(settings: EvaluateSettings) -> None:
     from hand_tf.core import records_folder
     from hand_tf.results import evaluation, results_table
 
-    workdir = pathlib.Path(settings.run)
+    workdir = pathlib.Path(settings.run)  # for a model of the package, a folder of its name receives the results
     result = evaluation.evaluate(
-        workdir,
+        pretrained.located(settings.run),
         records_folder.open_records(settings.data_dir),
         subjects=settings.subjects,
         rules=crops.CROP_RULES if settings.crop == "both" else (settings.crop,),
@@ -63,6 +63,7 @@ def main(settings: EvaluateSettings) -> None:
         batch_size=settings.batch_size,
     )
     output = pathlib.Path(settings.output or workdir / results_table.RESULTS_FILE)
+    output.parent.mkdir(parents=True, exist_ok=True)
     with folder_lock.holding(output.parent, output.name):
         atomic.write_sealed_json(output, result)
     if result["data"]["also_trained_on"]:

@@ -36,7 +36,7 @@ backend; the run may have been trained on any backend.
 import dataclasses
 import os
 
-from hand_tf.core import command_line, crops, reading, records_folder, run_folder
+from hand_tf.core import command_line, crops, pretrained, reading, records_folder, run_folder
 from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.nets import parts
@@ -49,7 +49,7 @@ FORMATS = ("savedmodel", "litert", "litert_int8")
 class ExportSettings:
     """The flags of `export`; see the help text of each."""
 
-    run: str = setting("Workdir of a finished run that has a pose head.")
+    run: str = setting("Workdir of a finished run that has a pose head, or hands, the model of the package.")
     output: str = setting("Folder to write the model to.")
     format: str = setting("Format of the model.", "savedmodel", choices=FORMATS)
     data_dir: str | None = setting("For litert_int8: folder of the records that the run learned from.", None)
@@ -70,10 +70,11 @@ def main(settings: ExportSettings) -> None:
     """Exports the run."""
     # All that can be wrong is looked at before TensorFlow, which takes seconds to load.
     model_files.check_output(settings.output, settings.overwrite)
-    summary = read_summary(settings.run)
+    run = pretrained.located(settings.run)
+    summary = read_summary(run)
     records = None
     if settings.format == "litert_int8":
-        records = records_of_run(settings.data_dir, settings.run, summary)
+        records = records_of_run(settings.data_dir, run, summary)
 
     from hand_tf.nets import keras_settings
 
@@ -84,8 +85,9 @@ def main(settings: ExportSettings) -> None:
 def _export(settings, summary, records):
     from hand_tf.serving import calibration, export_model
 
-    crops = calibration.training_crops(settings.run, records, settings.box_margin) if records else None
-    model = export_model.load_run(settings.run)
+    run = pretrained.located(settings.run)
+    crops = calibration.training_crops(run, records, settings.box_margin) if records else None
+    model = export_model.load_run(run)
     size = model.inputs[0].shape[1]
     description = model_files.describe_model(size, settings.box_margin, summary)
     found = export_model.export_model(model, settings.output, description, settings.format, crops, settings.overwrite)

@@ -1,13 +1,13 @@
 """Predicts poses in images and videos with an exported model. No run and no records are needed.
 
     hand-tf fetch detector                                            once: the networks that find hands
-    hand-tf predict --model=MODEL --output=OUT photo.jpg clip.mp4
+    hand-tf predict --output=OUT photo.jpg clip.mp4
     hand-tf predict --model=MODEL --box=310,120,180,200 --output=OUT photo.jpg
     hand-tf predict --model=MODEL --boxes=boxes.csv --output=OUT [FOLDER]
     hand-tf predict --model=MODEL --intrinsics=camera.json --output=OUT clip.mp4
 
 Inputs are images, folders of images, and videos. MODEL is the folder that `hand-tf export` wrote, or the .tflite file
-in it, for which no TensorFlow is loaded.
+in it, for which no TensorFlow is loaded. Without --model it is the one that comes with the package, "hands".
 
 Hands are found by MediaPipe's palm detector and hand landmark model, in the whole picture and in --tiles of it, for
 small hands. Their crops are turned so that the hand points up, and poses are turned back. In a video a hand is followed
@@ -61,7 +61,10 @@ class PredictSettings:
     """The flags of `predict`; see the help text of each."""
 
     inputs: tuple[str, ...] = setting("Images, folders of images, and videos.", (), positional="INPUT")
-    model: str = setting("Folder of the model (hand-tf export), or its .tflite file.")
+    model: str = setting(
+        "Folder of the model (hand-tf export), its .tflite file, or hands, the model that comes with the package.",
+        "hands",
+    )
     output: str = setting("Folder to write the results to.", "predictions")
     overwrite: bool = setting("Replace the results of an earlier call.", False)
     format: tuple[str, ...] = setting(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hand_tf.core import crops, geometry, reading, run_folder, skeleton
+from hand_tf.core import crops, geometry, pretrained, reading, run_folder, skeleton
 from hand_tf.core.errors import InputError
 from hand_tf.nets import parts
 from hand_tf.serving import box_crops, boxes, litert, model_files
@@ -203,12 +203,16 @@ def _as_camera(intrinsics, image):
 # --- loading --------------------------------------------------------------------------------------------------------
 
 
-def load_estimator(path: str | os.PathLike) -> PoseEstimator:
+def load_estimator(path: str | os.PathLike = "hands") -> PoseEstimator:
     """The estimator in `path`: the folder of an exported model, its .tflite file, or the folder of a finished run.
+
+    "hands" is the model that comes with the package (docs/model_card.md).
 
     Only what the model needs is loaded: for LiteRT no TensorFlow, for a run the backend that Keras is set to.
     Raises FileNotFoundError if there is nothing, ValueError for something else or a damaged model.
     """
+    if pretrained.is_name(path):
+        return load_exported(path)
     folder = pathlib.Path(path)
     if run_folder.summary_path(folder).is_file():
         return load_run(folder)

@@ -11,7 +11,7 @@ import os
 import pathlib
 
 import hand_tf
-from hand_tf.core import atomic, reading, skeleton
+from hand_tf.core import atomic, pretrained, reading, skeleton
 from hand_tf.core.errors import InputError
 
 DESCRIPTION = "hand_tf.json"
@@ -59,11 +59,13 @@ def is_exported_model(folder: str | os.PathLike) -> bool:
 
 
 def find_model(path: str | os.PathLike) -> pathlib.Path:
-    """The model file that `path`, a folder or a .tflite file, names; of two formats in a folder, LiteRT.
+    """The model file that `path` names: a folder, a .tflite file, or a model of the package (`core.pretrained`).
+
+    Of two formats in a folder it is LiteRT's.
 
     Raises FileNotFoundError if there is nothing at `path`, ValueError if it is no exported model.
     """
-    path = pathlib.Path(path)
+    path = pretrained.located(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such folder or file; `hand-tf export` makes one")
     folder = path if path.is_dir() else path.parent

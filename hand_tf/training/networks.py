@@ -1,7 +1,6 @@
 """The networks of a run: each sub-model from scratch or from an earlier run, wired and compiled for its regime."""
 
 import functools
-import pathlib
 
 import keras
 
@@ -15,7 +14,7 @@ from hand_tf.training.settings import TrainingSettings
 
 def comes_from_earlier(settings: TrainingSettings, name: str) -> bool:
     """Whether the run to start from, `init_from`, has the sub-model `name`."""
-    return bool(settings.init_from) and (pathlib.Path(settings.init_from) / f"{name}.keras").is_file()
+    return settings.start is not None and (settings.start / f"{name}.keras").is_file()
 
 
 def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> dict[str, keras.Model]:
@@ -52,7 +51,7 @@ def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> di
     for name in ("decoder", "pose_head"):
         if name in regime.parts:
             earlier = comes_from_earlier(settings, name)
-            made[name] = parts.load_part(settings.init_from, name) if earlier else fresh[name]()
+            made[name] = parts.load_part(settings.start, name) if earlier else fresh[name]()
     return made
 
 
@@ -74,7 +73,7 @@ def _encoder(settings, crop_size):
             points=settings.points,
             normalize_points=settings.normalize_points,
         )
-    return parts.load_part(settings.init_from, "encoder", crop_size)
+    return parts.load_part(settings.start, "encoder", crop_size)
 
 
 def compile_model(

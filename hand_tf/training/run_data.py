@@ -61,7 +61,7 @@ def unlabelled_joints(settings: TrainingSettings, labels: Labels | None) -> list
     """
     missing = set(range(skeleton.NUM_JOINTS))
     if networks.comes_from_earlier(settings, "pose_head"):
-        path = run_folder.summary_path(settings.init_from)
+        path = run_folder.summary_path(settings.start)
         summary = reading.read_json_object(path) if path.is_file() else {}
         missing &= set(summary.get("unlabelled_joints", []))
     if labels:
@@ -81,7 +81,7 @@ def _check_earlier_labels(settings, records):
 
     Labels of other records are another matter: those of the dome, say, for an estimator of a rig without labels.
     """
-    path = run_folder.summary_path(settings.init_from)
+    path = run_folder.summary_path(settings.start)
     if not path.is_file():
         return
     earlier = reading.read_json_object(path, ["scenario", "flags", "records"])

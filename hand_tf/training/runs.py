@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from hand_tf.core import atomic, reading
+from hand_tf.core import atomic, pretrained, reading
 from hand_tf.core.errors import InputError
 from hand_tf.data import scenarios
 from hand_tf.training import regimes
@@ -77,10 +77,11 @@ def _describe(workdir, later):
         raise InputError(f"{path}: not a run.json of hand_tf.train ({type(error).__name__}: {error})") from error
     before = None
     if start:
-        folder = _find_earlier(pathlib.Path(start), path, content.get("init_from_sha256"), later)
+        folder = _find_earlier(pretrained.located(start), path, content.get("init_from_sha256"), later)
         before = folder and _describe(folder, (*later, workdir.resolve()))
         configuration += f" on {before['configuration'] if before else pathlib.Path(start).name}"
-    return run | {"configuration": configuration, "before": before}
+    of_package = pretrained.FOLDER in workdir.resolve().parents
+    return run | {"configuration": configuration, "before": before, "of_package": of_package}
 
 
 def _find_earlier(start, path, expected, later):
@@ -106,12 +107,14 @@ def training_name(flags: dict[str, str]) -> str:
 def subjects_seen(run: dict, known: Iterable[str]) -> set[str]:
     """Names of the subjects that a run, or any run it started from, has seen, with or without labels.
 
+    Those of a model that comes with the package do not count: whatever their names, they are other people.
+
     Args:
         run: a summary from `describe`.
         known: all subjects of the records, which `*` stands for.
     """
     seen = set()
-    while run:
+    while run and not run["of_package"]:
         if regimes.REGIMES[run["regime"]].sees_unlabelled:
             seen |= set(scenarios.expand_subjects(run["flags"]["subjects"], known))
         if run["scenario"]:

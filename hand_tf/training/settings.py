@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import pathlib
 
+from hand_tf.core import pretrained
 from hand_tf.core.setting_fields import SettingError, check, setting
 from hand_tf.training import regimes
 
@@ -27,7 +29,9 @@ class TrainingSettings:
     data_dir: str = _run("Folder of records (hand-tf build).")
     workdir: str = _run("Folder of this run.")
     init_from: str | None = _run(
-        "Folder of the run to start from (pose_head, finetune, finetune_joint, multi_view_teacher).", None
+        "Folder of the run to start from (pose_head, finetune, finetune_joint, multi_view_teacher), or hands, the"
+        " estimator that comes with the package.",
+        None,
     )
     subjects: str = _run("Subjects whose crops may be used without labels; * for all.", "S0..S8")
     scenario: str | None = _run("Labels that may be used, such as S0:10% (see hand_tf.data.scenarios).", None)
@@ -163,6 +167,11 @@ class TrainingSettings:
     )
     probe_every: int = _logs("Epochs between probes.", 1, low=1)
     pictures_every: int = _logs("Epochs between pictures.", 5, low=1)
+
+    @property
+    def start(self) -> pathlib.Path | None:
+        """The folder that `init_from` stands for."""
+        return pretrained.located(self.init_from) if self.init_from else None
 
     def __post_init__(self):
         check(self)

@@ -75,7 +75,7 @@ def _train_networks(settings, records, labels, held_out):
     crop_size = records.manifest.crop_size
     num_labels = run_data.num_labels(settings, records, labels)
     missing = run_data.unlabelled_joints(settings, labels)
-    origin = runs.identity(settings.init_from) if settings.init_from else None
+    origin = runs.identity(settings.start) if settings.start else None
     random.seed(settings.seed)  # from which Keras seeds initialisers and dropout
 
     # The order matters: parts first from an earlier run or from scratch, then a checkpoint of this run over them.

@@ -175,7 +175,8 @@ class DomeSettings:
         if self.records:
             self._refuse(("format", "ground_truth"), "--output")
         if self.output:
-            self._refuse(("min_visible",), "--records")
+            if self.min_visible:
+                raise SettingError("--min_visible goes with --records")
             self._refuse(("crop_size", "margin", "min_views", "records_per_shard"), "--records")
         if self.format == "videos":
             self._refuse(("ground_truth", "jpeg_quality"), "--format=images")

@@ -68,6 +68,9 @@ def test_dry_run_is_about_right(tmp_path):
         (["--output=a", "--min_views=2"], "--min_views goes with --records"),
         (["--records=a", "--format=images"], "--format goes with --output"),
         (["--output=a", "--calibration=b.json", "--rig=ring8"], "--rig goes with the dome's own cameras"),
+        (["--output=a", "--min_visible=0.5"], "--min_visible goes with --records"),
+        (["--output=a", "--rig=panoptic31", "--max_roll=20"], "--max_roll goes with --rig=ring8"),
+        (["--output=a", "--min_distance=900", "--max_distance=500"], "not above --max_distance=500"),
         (["--output=a", "somewhere"], "unexpected argument 'somewhere'"),
     ],
 )
