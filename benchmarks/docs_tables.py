@@ -15,14 +15,26 @@ import dataclasses
 import pathlib
 import re
 
-from benchmarks import dome_tables, fault_tables, learning_tables, performance_tables, scale_tables
+from benchmarks import (
+    dome_tables,
+    fault_tables,
+    learning_tables,
+    model_card_tables,
+    performance_tables,
+    scale_tables,
+)
 from hand_tf.core import atomic, command_line, reading
 from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 
-PAGES = ("performance.md", "scale.md", "dome.md", "pretraining.md", "learning.md", "reliability.md")
+PAGES = ("performance.md", "scale.md", "dome.md", "pretraining.md", "learning.md", "reliability.md", "model_card.md")
 TABLES = (
-    performance_tables.TABLES | scale_tables.TABLES | dome_tables.TABLES | learning_tables.TABLES | fault_tables.TABLES
+    performance_tables.TABLES
+    | scale_tables.TABLES
+    | dome_tables.TABLES
+    | learning_tables.TABLES
+    | fault_tables.TABLES
+    | model_card_tables.TABLES
 )
 BLOCK = re.compile(r"<!-- table: (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
 

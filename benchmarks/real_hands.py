@@ -95,7 +95,8 @@ def main(settings: RealHandsSettings) -> None:
             rows.append(row)
             print(f"{row['model']:40} {way:8} {row['errors']}", flush=True)
     if settings.docs:
-        headline = {"sequence": pathlib.Path(settings.sequence).name, "pictures": len(shown)}
+        names = [pathlib.Path(model).name for model in settings.model]
+        headline = {"sequence": pathlib.Path(settings.sequence).name, "pictures": len(shown), "models": names}
         measurements.publish(headline, rows, pathlib.Path(settings.docs) / "real_hands.jsonl")
 
 

@@ -1,0 +1,42 @@
+"""The tables of docs/model_card.md, each a function of the folder with the measurements."""
+
+import pathlib
+
+from benchmarks.learning_tables import WAYS
+from benchmarks.measurements import markdown, newest, source
+
+MODEL = "hands"
+
+
+def on_the_dome(docs: pathlib.Path) -> str:
+    """Errors on people of the dome, by group."""
+    line = newest(docs, "model_card", lambda head: head["model"] == MODEL)
+    head, rows = line["headline"], []
+    for row in line["rows"]:
+        name = f"{row['heading']}: {row['group']}" if row["group"] else row["heading"]
+        errors = (row[key] for key in ("n_mpjpe", "pa_mpjpe", "n_mpjpe_constant", "pa_mpjpe_constant"))
+        rows.append((name, f"{row['crops']:,}", *(f"{error:.1f}" for error in errors)))
+    header = ("crops", "number", "N-MPJPE", "PA-MPJPE", "constant pose, N-MPJPE", "constant pose, PA-MPJPE")
+    about = f"mm, on {head['crops']:,} crops of {head['people']} people ({head['subjects']}) who were not trained on. "
+    arguments = ("--data_dir=broad", f"--subjects={head['subjects']}")
+    return "\n\n".join([markdown(header, rows), about + source(line, "model_card", *arguments)])
+
+
+def on_real_footage(docs: pathlib.Path) -> str:
+    """Errors on the recording of two cameras."""
+    line = newest(docs, "real_hands", lambda head: head.get("models") == [MODEL])
+    rows = []
+    for row in line["rows"]:
+        cells = (f"{row['errors'][subject][metric]:.1f}" for subject in ("early", "late") for metric in (0, 1))
+        rows.append((WAYS[row["way"]], *cells))
+    header = ("crops", *(f"{part}, {metric}" for part in ("early", "late") for metric in ("N-MPJPE", "PA-MPJPE")))
+    arguments = ("--sequence=two_view_rig", f"--model={MODEL}")
+    return "\n\n".join(
+        [
+            markdown(header, rows),
+            f"mm, {line['headline']['pictures']} pictures. " + source(line, "real_hands", *arguments),
+        ]
+    )
+
+
+TABLES = {"model_card_dome": on_the_dome, "model_card_real": on_real_footage}
