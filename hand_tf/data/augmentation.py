@@ -139,6 +139,18 @@ def _placement(batch, camera_rotation, new_intrinsics):
     return tf.concat([(centre - (size - 1) / 2) / size, side[:, None]], -1)
 
 
+def empty_scenes(batch: Batch, seed: tf.Tensor, share: float) -> Batch:
+    """A random `share` of the labelled crops replaced by their empty scenes; `empty` [batch] is 1 for these, else 0.
+
+    Args:
+        batch: `source` and `source_background` [batch, H, W, 3] uint8.
+        seed: int64 [2].
+    """
+    empty = _uniform(seed, 41, [tf.shape(batch["source"])[0]], 0.0, 1.0) < share
+    source = tf.where(empty[:, None, None, None], batch["source_background"], batch["source"])
+    return batch | {"source": source, "empty": tf.cast(empty, tf.float32)}
+
+
 def _moved(pixels, camera_rotation, intrinsics, new_intrinsics):
     """`pixels` [batch, n, 2] px of the old crop in the new one, by its rotation and the intrinsics [batch, 3, 3]."""
     pixels = tf.concat([pixels, tf.ones_like(pixels[..., :1])], -1)

@@ -94,6 +94,7 @@ def training_batches(
     first_epoch: int = 0,
     others: tf.data.Dataset | None = None,
     share: float = 1.0,
+    empty_share: float | None = None,
 ) -> tf.data.Dataset:
     """Labelled crops, repeated without end. Paired with a larger stream, this is minority oversampling.
 
@@ -104,22 +105,27 @@ def training_batches(
         swap_background_share, foreground_threshold: see `augmentation.swap_background`.
         others: a stream of crops that come with poses from elsewhere, see `fused_labels.crops`.
         share: of the crops of a batch that come from the labels, the others from `others`.
+        empty_share: of the crops that show their empty scene instead, see `_with_judged`; None: there is no `judged`.
 
     Returns:
         A dataset of (x, y, sample_weight).
     """
 
-    images = ("source", "source_background") if swap_background_share else ("source",)
+    images = ("source", "source_background") if swap_background_share or empty_share else ("source",)
 
     def to_training(batch, batch_seed):
         batch = batching.decode(batch, images, crop_size)
         if swap_background_share:
             batch = augmentation.swap_background(batch, batch_seed, swap_background_share, foreground_threshold)
+        if empty_share:
+            batch = augmentation.empty_scenes(batch, batch_seed, empty_share)
         if in_plane_degrees or centre_jitter or tuple(scale_jitter) != (1.0, 1.0):
             batch = augmentation.recrop(batch, batch_seed, in_plane_degrees, scale_jitter, centre_jitter)
         if colour_strength:
             batch = augmentation.colour(batch, ("source",), batch_seed, colour_strength)
         weights = dict.fromkeys(("pose", "joints_2d"), batch["pose_weight"])
+        if empty_share is not None:
+            batch, weights = _with_judged(batch, weights)
         return {"source": batch["source"]}, {name: batch[name] for name in weights}, weights
 
     if labels is None:
@@ -129,6 +135,16 @@ def training_batches(
         stream = _repeated(labels, count if others is None else num_labelled(count, share), seed, first_epoch)
         stream = stream if others is None else _mixed(stream, others, count, share)
     return batching.make_batches(stream, to_training, batch_size, seed, first_epoch * steps)
+
+
+def _with_judged(batch, weights):
+    """Adds what the loss of a confidence reads: `judged` [batch, 21, 4], the pose (mm), and 1 where there is no hand."""
+    empty = batch.get("empty", tf.zeros([tf.shape(batch["source"])[0]]))
+    column = tf.tile(empty[:, None, None], [1, skeleton.NUM_JOINTS, 1])
+    judged = tf.concat([batch["pose"], column], -1)
+    hand = 1 - empty[:, None]
+    weights = {name: weight * hand for name, weight in weights.items()}
+    return batch | {"judged": judged}, weights | {"judged": weights["pose"] + empty[:, None]}
 
 
 def _repeated(labels, count, seed, first_epoch):

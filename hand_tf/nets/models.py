@@ -3,6 +3,7 @@
     encoder    image [B, H, W, 3] uint8           -> points [B, N, 3], appearance [B, A]
     decoder    points, appearance, background     -> image [B, H, W, 3] in 0..1, mask [B, H, W, 1]
     pose_head  points [B, N, 3]                   -> pose [B, 21, 3] mm, joints_2d [B, 21, 2] px of the crop
+    confidence points, appearance                 -> joint_error [B, 21] mm
 
 and their wirings: `novel_view` (Paper: Fig. 1), `pose_estimator` (Fig. 2a) and `joint` (Fig. 2b). Sub-models are shared
 by reference, so that training a wiring trains its parts, and each part is saved on its own.
@@ -214,6 +215,21 @@ def pose_head(
     return keras.Model(points, outputs, name="pose_head")
 
 
+def confidence(num_points: int, appearance_size: int, width: int = 128) -> keras.Model:
+    """The map from what an encoder gives to `joint_error` [batch, 21] mm: how far off each joint is to be expected.
+
+    `width` is the number of units of its hidden layer.
+    """
+    points = keras.Input((num_points, 3), name="points")
+    appearance = keras.Input((appearance_size,), name="appearance")
+    x = kl.Concatenate(name="points_and_appearance")([kl.Flatten(name="flatten")(points), appearance])
+    x = layers.BatchNorm(name="inputs_bn")(x)
+    x = kl.ReLU(name="hidden_relu")(layers.BatchNorm(name="hidden_bn")(kl.Dense(width, name="hidden")(x)))
+    x = kl.Dense(skeleton.NUM_JOINTS, dtype="float32", name="log_error")(x)
+    outputs = {"joint_error": pose_layers.ExpectedError(name="joint_error")(x)}
+    return keras.Model({"points": points, "appearance": appearance}, outputs, name="confidence")
+
+
 def _view_inputs(image_size, encode_once):
     shape, names = (image_size, image_size, 3), ("source", "background", *(() if encode_once else ("reference",)))
     inputs = {name: keras.Input(shape, dtype="uint8", name=name) for name in names}
@@ -256,12 +272,36 @@ def novel_view(
 
 
 def pose_estimator(
-    encoder_model: keras.Model, pose_head_model: keras.Model, frozen_encoder: bool = False
+    encoder_model: keras.Model,
+    pose_head_model: keras.Model,
+    frozen_encoder: bool = False,
+    confidence_model: keras.Model | None = None,
 ) -> keras.Model:
-    """source -> pose (mm) and points. A frozen encoder runs in inference mode: its statistics must not drift."""
+    """source -> pose (mm), joints_2d (px), and joint_error (mm) if there is a `confidence_model`.
+
+    A frozen encoder runs in inference mode: its statistics must not drift.
+    """
     source = keras.Input(encoder_model.input.shape[1:], dtype="uint8", name="source")
-    points = encoder_model(source, training=False if frozen_encoder else None)["points"]
-    return keras.Model({"source": source}, pose_head_model(points), name="pose_estimator")
+    encoded = encoder_model(source, training=False if frozen_encoder else None)
+    outputs = dict(pose_head_model(encoded["points"]))
+    if confidence_model is not None:
+        outputs |= confidence_model({name: encoded[name] for name in ("points", "appearance")})
+    return keras.Model({"source": source}, outputs, name="pose_estimator")
+
+
+def judged_estimator(
+    encoder_model: keras.Model, pose_head_model: keras.Model, confidence_model: keras.Model
+) -> keras.Model:
+    """source -> pose, joints_2d and `judged` [batch, 21, 4]: for the loss of a `confidence_model`, the pose (mm) and
+    its joint_error (mm) side by side. Only the confidence model trains.
+    """
+    source = keras.Input(encoder_model.input.shape[1:], dtype="uint8", name="source")
+    encoded = encoder_model(source, training=False)
+    outputs = dict(pose_head_model(encoded["points"], training=False))
+    judged = confidence_model({name: encoded[name] for name in ("points", "appearance")})["joint_error"]
+    judged = kl.Reshape((skeleton.NUM_JOINTS, 1), dtype="float32", name="joint_error_column")(judged)
+    outputs["judged"] = kl.Concatenate(dtype="float32", name="judged")([outputs["pose"], judged])
+    return keras.Model({"source": source}, outputs, name="judged_estimator")
 
 
 def joint(

@@ -5,6 +5,7 @@ Notation (rows are points): points `L` [B, N, 3], pose `P` [B, 21, 3] in mm, rel
     LinearPose            P = (W - W_wrist) L
     JointsInCrop          (u, v)_k = centre + size / (2 extent) (V L)_k
     UnstandardizePose     P = z * std + mean
+    ExpectedError         e = 30 mm exp(z)
 """
 
 import keras
@@ -74,6 +75,22 @@ class JointsInCrop(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "size": self.size, "extent": self.extent}
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class ExpectedError(keras.layers.Layer):
+    """Expected errors e = UNIT exp(z) in mm, of numbers z that are kept within `RANGE`; any shape, float32."""
+
+    UNIT, RANGE = 30.0, (-3.5, 2.0)  # from 0.9 mm to 222 mm
+
+    def __init__(self, dtype: str = "float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+
+    def call(self, values):
+        return self.UNIT * ops.exp(ops.clip(values, *self.RANGE))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 @keras.saving.register_keras_serializable("hand_tf")

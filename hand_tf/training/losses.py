@@ -8,6 +8,7 @@ standard deviation [21, 3] of the labels.
     FeatureL1   mean_l mean |f_l(I) - f_l(I')|                          [B]         (Eq. 3)
     PoseMSE     |(P - P') / sigma|^2, mean over x, y, z                 [B, 21]     (Eq. 4)
     JointsMSE   |(u - u') / (size / 6)|^2, mean over x, y                [B, 21]     (ours)
+    ExpectedErrorNLL   log m + e / m, e the joint's error, m the expected one      [B, 21]     (ours)
 
 Targets are RGB in 0..255 (the bytes of the record, cast here), predicted images are RGB in 0..1. Each function keeps
 the axes that `sample_weight` weights, and the weight must have exactly these axes: Keras would silently broadcast [B]
@@ -21,8 +22,10 @@ import numpy as np
 from keras import ops
 
 from hand_tf.core.errors import InputError
-from hand_tf.core.skeleton import NUM_JOINTS
+from hand_tf.core.skeleton import NUM_JOINTS, ROOT
+from hand_tf.nets import metrics
 
+NO_HAND = 150.0  # mm: the error of a joint where there is no hand, larger than that of any guess
 Tensor = Any  # a tensor of the Keras backend, or a NumPy array
 
 
@@ -80,6 +83,27 @@ def joints_mse(joints_true: Tensor, joints_pred: Tensor, size: int) -> Tensor:
     """
     difference = ops.cast(joints_true, "float32") - ops.cast(joints_pred, "float32")
     return ops.mean(ops.square(difference * (6.0 / size)), axis=-1)
+
+
+def expected_error_nll(judged_true: Tensor, judged_pred: Tensor) -> Tensor:
+    """How badly expected errors m fit the errors e of poses: log m + e / m, both in units of 30 mm -> [batch, 21].
+
+    # Choice: ours. It is the negative log likelihood of an exponential distribution, whose mean m is what minimises it.
+    An error is that of N-MPJPE: the distance in mm after the best scale of the pose. Where there is no hand, it counts
+    as `NO_HAND` mm.
+
+    Args:
+        judged_true: [batch, 21, 4]: true pose (mm), and 1 where there is no hand, else 0.
+        judged_pred: [batch, 21, 4]: predicted pose (mm), and the expected error of each joint (mm).
+    """
+    true, empty = ops.cast(judged_true[..., :3], "float32"), ops.cast(judged_true[..., 3], "float32")
+    predicted, expected = ops.cast(judged_pred[..., :3], "float32"), ops.cast(judged_pred[..., 3], "float32")
+    true, predicted = (ops.stop_gradient(pose - pose[:, ROOT : ROOT + 1]) for pose in (true, predicted))
+    scale = metrics.best_scale(true, predicted)[:, None, None]
+    error = ops.sqrt(ops.sum(ops.square(true - scale * predicted), axis=-1) + 1e-6)
+    error = ops.stop_gradient(ops.where(empty > 0, NO_HAND, error)) / 30.0
+    expected = expected / 30.0
+    return ops.log(expected) + error / expected
 
 
 def _unit_range(target):
@@ -195,3 +219,18 @@ class JointsMSE(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable("hand_tf")
+class ExpectedErrorNLL(keras.losses.Loss):
+    """`expected_error_nll` as a loss; `sample_weight` [batch, 21] and its sum as for `PoseMSE`."""
+
+    def __init__(self, name: str = "expected_error_nll", reduction: str = "mean_with_sample_weight"):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        _check_weight(self, sample_weight, (NUM_JOINTS,))
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return expected_error_nll(y_true, y_pred)

@@ -48,7 +48,10 @@ def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> di
             dropout=settings.head_dropout,
         ),
     }
-    for name in ("decoder", "pose_head"):
+    fresh["confidence"] = functools.partial(
+        models.confidence, num_points, made["encoder"].output["appearance"].shape[1]
+    )
+    for name in ("decoder", "pose_head", "confidence"):
         if name in regime.parts:
             earlier = comes_from_earlier(settings, name)
             made[name] = parts.load_part(settings.start, name) if earlier else fresh[name]()

@@ -10,8 +10,9 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Regime:
-    """Which of the sub-models `encoder`, `decoder`, `pose_head` train or are frozen, and from what.
+    """Which of the sub-models `encoder`, `decoder`, `pose_head`, `confidence` train or are frozen, and from what.
 
+    `empty`: some labelled crops are replaced by their empty scenes, in which there is no hand.
     `unlabelled`: triplets; `labelled`: the labels of the scenario; `fused`: the poses that an earlier estimator gives
     all crops, fused over the views of an instant. Where they are, the scenario may be left out.
     """
@@ -23,6 +24,7 @@ class Regime:
     labelled: bool = False
     fused: bool = False
     needs_init: bool = False
+    empty: bool = False
 
     @property
     def sees_unlabelled(self) -> bool:
@@ -53,5 +55,14 @@ REGIMES = {
         ),
         # Ours: the views of an instant correct each other; the student learns what they agree on. See `teacher`.
         Regime("multi_view_teacher", trained=("encoder", "pose_head"), labelled=True, fused=True, needs_init=True),
+        # Ours: learns how far off a finished estimator is, on people whom that estimator was not trained on.
+        Regime(
+            "confidence",
+            trained=("confidence",),
+            frozen=("encoder", "pose_head"),
+            labelled=True,
+            needs_init=True,
+            empty=True,
+        ),
     )
 }

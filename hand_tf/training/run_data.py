@@ -90,6 +90,9 @@ def _check_earlier_labels(settings, records):
     if earlier["records"] != records.manifest.digest:
         print(f"{settings.init_from} learned from the labels of {earlier['scenario']} of other records", flush=True)
         return
+    if REGIMES[settings.regime].empty:
+        _check_other_people(settings, records, earlier)
+        return
     if earlier["scenario"] != settings.scenario:
         raise InputError(
             f"{path}: that run learned from the labels of {earlier['scenario']}: expected"
@@ -101,6 +104,18 @@ def _check_earlier_labels(settings, records):
         raise InputError(
             f"{path}: that run was trained with --validation_share={share:g}, this one has"
             f" {settings.validation_share:g}: one would learn from labels that the other holds out"
+        )
+
+
+def _check_other_people(settings, records, earlier):
+    """The people on whom a confidence is learned may not be those of the estimator, which it knows too well."""
+    known = records.manifest.subjects
+    names = (each["scenario"].partition(":")[0] for each in (earlier, {"scenario": settings.scenario}))
+    both = sorted(set.intersection(*(set(scenarios.expand_subjects(each, known)) for each in names)))
+    if both:
+        raise InputError(
+            f"--scenario={settings.scenario}: {settings.init_from} learned from labels of {', '.join(both[:3])}, too;"
+            " a confidence has to be learned on other people"
         )
 
 
@@ -183,6 +198,7 @@ def labelled(
         centre_jitter=settings.centre_jitter,
         others=others,
         share=share,
+        empty_share=settings.empty_share if REGIMES[settings.regime].empty else None,
         **shared,
     )
 

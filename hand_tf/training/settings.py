@@ -148,6 +148,9 @@ class TrainingSettings:
         low=0,
         below=1,
     )
+    empty_share: float = _data(
+        "confidence: share of the crops that show the empty scene instead of a hand.", 0.25, low=0, below=1
+    )
     scale_jitter: tuple[float, float] = _data(
         "Encoded crops: least and greatest side, relative to the stored crop; log-uniform between.",
         (0.6, 1.25),

@@ -19,6 +19,8 @@ def wire(
         parts[name].trainable = name not in regime.frozen
     # Without novel views the appearance is unused; if trainable, it would have no gradient.
     parts["encoder"].get_layer("appearance_dense").trainable = regime.unlabelled
+    if "confidence" in regime.parts:
+        return models.judged_estimator(parts["encoder"], parts["pose_head"], parts["confidence"])
     if regime.unlabelled and regime.labelled:
         return models.joint(parts["encoder"], parts["decoder"], parts["pose_head"], latent_dropout, encode_once)
     if regime.unlabelled:
@@ -58,4 +60,6 @@ def compiled_losses(
         chosen["pose"], weights["pose"] = losses.PoseMSE(pose_std), pose_weight
         if joints_2d_weight:
             chosen["joints_2d"], weights["joints_2d"] = losses.JointsMSE(crop_size), joints_2d_weight
+    if "confidence" in regime.parts:
+        chosen["judged"], weights["judged"] = losses.ExpectedErrorNLL(), 1.0
     return chosen, weights

@@ -175,35 +175,38 @@ def layer(
         (left, top) px, premultiplied colour [h, w, 3] and coverage [h, w] of the part of the window that the mesh
         reaches; None if the mesh is not in the window.
     """
-    pixels = geometry.project(mesh.vertices, camera)
-    depth = mesh.vertices @ camera.R[2] + camera.t[2]
-    seen = np.isfinite(pixels[:, 0])
-    if not seen.all():
-        mesh = mesh._replace(triangles=mesh.triangles[seen[mesh.triangles].all(1)])
-        if not mesh.triangles.size:
-            return None
-        pixels = np.where(seen[:, None], pixels, pixels[seen][0])
-    bounds = _bounds(pixels, window)
+    pixels, depth, mesh = _seen(mesh, camera)
+    bounds = _bounds(pixels, window) if mesh.triangles.size else None
     if bounds is None:
         return None
     return bounds[:2], *_rasterise(pixels, depth, mesh, bounds, supersample, scene_depth)
 
 
+def _seen(mesh, camera):
+    """Where the camera sees the vertices of a mesh, [v, 2] px, their depth [v] mm, and the mesh without triangles that
+    it cannot project.
+    """
+    pixels = geometry.project(mesh.vertices, camera)
+    depth = mesh.vertices @ camera.R[2] + camera.t[2]
+    seen = np.isfinite(pixels[:, 0])
+    if not seen.all():
+        mesh = mesh._replace(triangles=mesh.triangles[seen[mesh.triangles].all(1)])
+        pixels = np.where(seen[:, None], pixels, pixels[seen][0] if seen.any() else 0)
+    return pixels, depth, mesh
+
+
 def visible_share(mesh: Mesh, vertices: slice, camera: geometry.Camera) -> float:
     """The share of what a camera would see of a mesh's `vertices` alone that it sees of them with the whole mesh."""
-    own = np.zeros(len(mesh.vertices), bool)
-    own[vertices] = True
-    everywhere = 0, 0, camera.width, camera.height
-    window = _bounds(np.nan_to_num(geometry.project(mesh.vertices[vertices], camera), nan=-1), everywhere)
-    if window is None:
+    own = np.zeros((len(mesh.vertices), 3), np.float32)
+    own[vertices] = 1
+    pixels, depth, mesh = _seen(mesh._replace(colours=own), camera)
+    bounds = _bounds(pixels[vertices], (0, 0, camera.width, camera.height))
+    alone = mesh._replace(triangles=mesh.triangles[own[mesh.triangles, 0].all(1)])
+    if bounds is None or not alone.triangles.size:
         return 0.0
     empty = np.full((camera.height, camera.width), _FAR, np.float32)
-    colours = np.repeat(own[:, None].astype(np.float32), 3, 1)
-    alone = mesh._replace(triangles=mesh.triangles[own[mesh.triangles].all(1)], colours=colours)
-    shown = [layer(each, camera, empty, window, 1) for each in (alone, mesh._replace(colours=colours))]
-    if shown[0] is None or shown[1] is None:
-        return 0.0
-    return float(shown[1][1][..., 0].sum() / max(shown[0][1][..., 0].sum(), 1.0))
+    areas = [_rasterise(pixels, depth, each, bounds, 1, empty)[0][..., 0].sum() for each in (mesh, alone)]
+    return float(areas[0] / max(areas[1], 1.0))
 
 
 def draw(
