@@ -138,7 +138,7 @@ def training_batches(
 
 
 def _with_judged(batch, weights):
-    """Adds what the loss of a confidence reads: `judged` [batch, 21, 4], the pose (mm), and 1 where there is no hand."""
+    """Adds what the loss of a confidence reads: `judged` [batch, 21, 4], the pose (mm) and 1 where no hand is."""
     empty = batch.get("empty", tf.zeros([tf.shape(batch["source"])[0]]))
     column = tf.tile(empty[:, None, None], [1, skeleton.NUM_JOINTS, 1])
     judged = tf.concat([batch["pose"], column], -1)

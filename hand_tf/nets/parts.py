@@ -1,8 +1,9 @@
-"""The parts of a trained model: the encoder, the decoder and the pose head, each in a file of the run's folder.
+"""The parts of a trained model: encoder, decoder, pose head and confidence, each in a file of the run's folder.
 
     RUN/encoder.keras      image -> points, appearance
     RUN/decoder.keras      points, appearance, background -> image, mask; only where novel views were learned
     RUN/pose_head.keras    points -> pose; only where poses were learned
+    RUN/confidence.keras   points, appearance -> joint_error; only where that was learned
 
 All code that needs a trained part loads it here.
 """
@@ -24,11 +25,12 @@ _WHEN_MISSING = {
     "encoder": "is this the folder of a finished run?",
     "decoder": "only runs that learn novel views have a decoder",
     "pose_head": "this run estimates no poses; train --regime=pose_head --init_from={folder} and use that run",
+    "confidence": "train --regime=confidence --init_from={folder} and use that run",
 }
 
 
 def find_part(folder: str | os.PathLike, name: str) -> pathlib.Path:
-    """The file of a part, `encoder`, `decoder` or `pose_head`; looks at the file without loading Keras.
+    """The file of a part, such as `encoder`; looks at the file without loading Keras.
 
     Raises FileNotFoundError if the run has no such part, ValueError if the file is damaged.
     """
@@ -46,7 +48,7 @@ def load_part(folder: str | os.PathLike, name: str, crop_size: int | None = None
     """A part of the run in `folder`, not compiled.
 
     Args:
-        name: `encoder`, `decoder` or `pose_head`.
+        name: `encoder`, `decoder`, `pose_head` or `confidence`.
         crop_size: px of the crops that the encoder is to be used on; None accepts every size.
 
     Raises FileNotFoundError if the run has no such part, ValueError if the file is damaged, holds code that would be
@@ -85,7 +87,21 @@ def _written_by(path):
 
 
 def load_parts(folder: str | os.PathLike, crop_size: int | None = None) -> dict[str, "keras.Model"]:
-    """The parts that estimate poses: {"encoder": ..., "pose_head": ...}. Arguments and errors as in `load_part`."""
-    for name in ("encoder", "pose_head"):
-        find_part(folder, name)  # both, before the first one takes its time
-    return {name: load_part(folder, name, crop_size) for name in ("encoder", "pose_head")}
+    """The parts that estimate poses: {"encoder": ..., "pose_head": ...}, and "confidence" if the run has it.
+
+    Arguments and errors as in `load_part`.
+    """
+    names = ["encoder", "pose_head"]
+    if (pathlib.Path(folder) / "confidence.keras").exists():
+        names.append("confidence")
+    for name in names:
+        find_part(folder, name)  # all, before the first one takes its time
+    return {name: load_part(folder, name, crop_size) for name in names}
+
+
+def load_estimator(folder: str | os.PathLike, crop_size: int | None = None) -> "keras.Model":
+    """The pose estimator of a run, `models.pose_estimator` of its parts. Arguments and errors as in `load_part`."""
+    found = load_parts(folder, crop_size)
+    from hand_tf.nets import models
+
+    return models.pose_estimator(found["encoder"], found["pose_head"], confidence_model=found.get("confidence"))

@@ -55,7 +55,7 @@ def evaluate(
 def _evaluate(workdir, records, subjects, rules, box_margin, max_crops, batch_size):
     run = runs.describe(workdir)
     parts = load_parts(workdir, records.manifest.crop_size)
-    estimator = models.pose_estimator(parts["encoder"], parts["pose_head"])
+    estimator = models.pose_estimator(parts["encoder"], parts["pose_head"], confidence_model=parts.get("confidence"))
     mean_pose = keras.ops.convert_to_numpy(parts["pose_head"].get_layer("pose").mean)
     chosen = choose_crops(records, subjects, max_crops)
 
@@ -69,6 +69,7 @@ def _evaluate(workdir, records, subjects, rules, box_margin, max_crops, batch_si
         true, weights, names = crops["pose"], crops["pose_weight"], crops["subject"]
         results[rule] = measure(true, crops["predicted"], weights, names)
         results[rule] |= {"joints_2d_px": measure_2d(crops), "fused": measure_fused(crops)}
+        results[rule]["confidence"] = measure_confidence(crops)
         results[rule]["reference"] = measure(true, np.broadcast_to(mean_pose, true.shape), weights, names)
 
     asked = {"subjects": subjects, "max_crops": max_crops, "box_margin": box_margin}
@@ -127,6 +128,28 @@ def measure_2d(crops: dict[str, np.ndarray]) -> float | None:
         return None
     distances, weights = np.linalg.norm(crops["predicted_2d"] - crops["joints_2d"], axis=-1), crops["pose_weight"]
     return float(((distances * weights).sum(1) / weights.sum(1)).mean())
+
+
+def measure_confidence(crops: dict[str, np.ndarray], bins: int = 10) -> list[dict] | None:
+    """Whether joints are as far off as the run expects: expected and observed errors (mm, at the scale of N-MPJPE).
+
+    The accepted joints but the wrist, from the smallest expected error to the largest, in `bins` equally large groups.
+    None for a run that expects nothing.
+    """
+    if "joint_error" not in crops:
+        return None
+    observed = joint_errors(crops["pose"], crops["predicted"], crops["pose_weight"])["n_mpjpe"]
+    counted = crops["pose_weight"] > 0
+    counted[:, skeleton.ROOT] = False
+    order = np.argsort(crops["joint_error"][counted], kind="stable")
+    return [
+        {"joints": len(group), "expected_mm": float(expected.mean()), "observed_mm": float(seen.mean())}
+        for group, expected, seen in (
+            (group, crops["joint_error"][counted][group], observed[counted][group])
+            for group in np.array_split(order, bins)
+            if len(group)
+        )
+    ]
 
 
 def measure_fused(crops: dict[str, np.ndarray]) -> dict | None:
@@ -249,6 +272,9 @@ def as_text(result: dict) -> str:
             )
         if numbers.get("joints_2d_px") is not None:
             lines.append(f"  joints in the crop of {test['crop_size']} px: {numbers['joints_2d_px']:.2f} px off")
+        if numbers.get("confidence"):
+            bins = (f"{each['expected_mm']:.0f}/{each['observed_mm']:.0f}" for each in numbers["confidence"])
+            lines.append("  expected/observed errors of joints, mm, from the surest tenth on: " + " ".join(bins))
     trained, measured = run.get("hand_tf") or "an earlier version", result["versions"]["hand_tf"]
     lines.append(f"trained with hand_tf {trained}, measured with {measured}; the flags of the run: flags.txt, run.json")
     return "\n".join(lines)

@@ -33,6 +33,10 @@ class HandPose:
     camera cannot tell a small near hand from a large far one. `joints_2d` [21, 2] px is where the model sees the joints
     in the picture; for models of version 0.2.0, the pose laid over the `box` (x, y, width, height) px. `side` is right
     or left. Joints that no label of the model had are NaN. `score` and `track` are those of the hand's `HandBox`.
+
+    `joint_error_mm` [21] is how far off the model expects each joint to be, after the best scale (as N-MPJPE counts),
+    for a hand as large as those that it learned from. It is large, too, where there is no hand. None for a model that
+    has not learned it (`train --regime=confidence`).
     """
 
     pose_mm: np.ndarray
@@ -41,6 +45,7 @@ class HandPose:
     side: str
     score: float | None = None
     track: int | None = None
+    joint_error_mm: np.ndarray | None = None
 
 
 class PoseEstimator:
@@ -58,7 +63,8 @@ class PoseEstimator:
         unlabelled_joints: Sequence[int] = (),
     ):
         """`model` maps crops of right hands, uint8 [n, size, size, 3] RGB, to `pose` [n, 21, 3] mm, and `joints_2d`
-        [n, 21, 2] px of the crop if it knows them. What it says of `unlabelled_joints` means nothing.
+        [n, 21, 2] px of the crop and `joint_error` [n, 21] mm if it knows them. What it says of `unlabelled_joints`
+        means nothing.
         """
         self._model, self.image_size, self.box_margin = model, image_size, box_margin
         self._unlabelled = list(unlabelled_joints)
@@ -120,8 +126,9 @@ class PoseEstimator:
         if not cuts:
             return [[] for _ in pictures]
         outputs = self._estimates(np.stack([c.image for c in cuts]))
-        places = outputs.get("joints_2d", [None] * len(cuts))
-        found = iter([_hand_pose(*each, camera) for each in zip(outputs["pose"], places, cuts, strict=True)])
+        places, errors = (outputs.get(name, [None] * len(cuts)) for name in ("joints_2d", "joint_error"))
+        every = zip(outputs["pose"], places, errors, cuts, strict=True)
+        found = iter([_hand_pose(*each, camera) for each in every])
         return [[next(found) for _ in picture.hands] for picture in pictures]
 
 
@@ -160,8 +167,8 @@ def _cut(picture, hand, size, margin, camera):
     return _HandCrop(crop[:, ::-1] if hand.side == "left" else crop, hand, box, R_virtual, margin)
 
 
-def _hand_pose(pose, places, crop, camera):
-    """The pose [21, 3] and the places [21, 2] that a model estimated from `crop`, as a `HandPose` in the picture.
+def _hand_pose(pose, places, errors, crop, camera):
+    """The pose [21, 3], places [21, 2] and errors [21] that a model estimated from `crop`, as a `HandPose`.
 
     A model of version 0.2.0 does not know the places.
     """
@@ -174,7 +181,8 @@ def _hand_pose(pose, places, crop, camera):
         places = places * [-1, 1] + [size - 1, 0] if left else places
         box = crop.hand.crop_box or crop.box
         joints_2d = box_crops.to_picture(places, box, size, crop.margin, camera, crop.hand.angle)
-    return HandPose(pose @ crop.R_virtual, joints_2d, crop.box, crop.side, crop.hand.score, crop.hand.track)
+    hand = crop.hand
+    return HandPose(pose @ crop.R_virtual, joints_2d, crop.box, crop.side, hand.score, hand.track, errors)
 
 
 def _hands_of(boxes, side):
@@ -248,11 +256,10 @@ def load_run(folder: str | os.PathLike) -> PoseEstimator:
     """The estimator of a finished run, with Keras on whatever backend it is set to; errors as in `parts.load_part`."""
     for name in ("encoder", "pose_head"):
         parts.find_part(folder, name)  # before Keras is loaded, which an exported model does not need
-    from hand_tf.nets import keras_settings, models
+    from hand_tf.nets import keras_settings
 
     with keras_settings.ours():
-        found = parts.load_parts(folder)
-        model = models.pose_estimator(found["encoder"], found["pose_head"])
+        model = parts.load_estimator(folder)
 
     def estimate(images):
         with keras_settings.ours():

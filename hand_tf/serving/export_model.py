@@ -23,7 +23,7 @@ LITERT_TOLERANCE = 1e-3  # mm: LiteRT has other kernels, and its batch norms are
 
 def load_run(run: str | os.PathLike) -> keras.Model:
     """The pose estimator of a finished run in float32: source uint8 [batch, size, size, 3] -> pose [batch, 21, 3] mm,
-    and joints_2d [batch, 21, 2] px.
+    joints_2d [batch, 21, 2] px and, if the run has learned it, joint_error [batch, 21] mm.
 
     Raises FileNotFoundError or ValueError for a missing or damaged part, ValueError if Keras runs on another backend
     than TensorFlow.

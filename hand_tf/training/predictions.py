@@ -30,21 +30,24 @@ def predict(
         title: of the progress bar; by default the rule.
 
     Returns a dict: `pose` and `predicted` [n, 21, 3] mm, `joints_2d` and, if the pose head has it, `predicted_2d`
-    [n, 21, 2] px, `points` if they are an output, `pose_weight` [n, 21], `rotation` [n, 3, 3], `key` and `subject` [n]
-    str.
+    [n, 21, 2] px, `joint_error` [n, 21] mm and `points` if they are outputs, `pose_weight` [n, 21], `rotation`
+    [n, 3, 3], `key` and `subject` [n] str.
 
     Raises ValueError if the records are damaged or lack some of the crops.
     """
     batches = labelled_crops.evaluation(records, chosen, batch_size=batch_size, crop=rule, box_margin=box_margin)
     columns = {name: [] for name in ("pose", "joints_2d", "pose_weight", "rotation", "key", "subject", "predicted")}
     columns |= {
-        name: [] for name, output in (("predicted_2d", "joints_2d"), ("points", "points")) if output in estimator.output
+        name: []
+        for name, output in (("predicted_2d", "joints_2d"), ("joint_error", "joint_error"), ("points", "points"))
+        if output in estimator.output
     }
     bar = tqdm(total=len(chosen), desc=title or rule, unit="crop", disable=None)
     with bar, batching.damage_named(records):
         for batch in batches.as_numpy_iterator():
             found = estimator.predict_on_batch({"source": batch["source"]})
-            batch |= {"predicted": found["pose"], "predicted_2d": found.get("joints_2d"), "points": found.get("points")}
+            batch |= {"predicted": found["pose"], "predicted_2d": found.get("joints_2d")}
+            batch |= {name: found.get(name) for name in ("joint_error", "points")}
             for name, column in columns.items():
                 column.append(np.asarray(batch[name]))
             bar.update(len(batch["pose"]))
