@@ -24,7 +24,7 @@ LARGEST = 1_000_000  # px; larger than any picture
 class HandBox:
     """A hand to look at: its box, None if it is unknown, and its `side`, right or left.
 
-    Of a hand that was found, `score` 0..1 is how sure that is, and `track` its number in a video. `angle` (radians,
+    `track` is its number in a video. Of a hand that was found, `score` 0..1 is how sure that is. `angle` (radians,
     clockwise) is by how much its crop is turned, so that the hand points up; `crop_box` is then the box that counts: it
     is tight in the turned crop, and written as if it were not turned.
     """

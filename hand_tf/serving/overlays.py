@@ -12,6 +12,8 @@ import numpy as np
 from hand_tf.core import atomic, drawing
 from hand_tf.serving.pictures import InputPicture
 
+_MILLISECOND = fractions.Fraction(1, 1000)
+
 
 def draw(image: np.ndarray, entries: Sequence[dict]) -> np.ndarray:
     """A copy of `image`, uint8 [height, width, 3] RGB, with the hands of `entries` of predictions.json."""
@@ -52,7 +54,7 @@ class Overlays:
             if path.suffix.lower() != ".mp4":  # a.mov and a.mp4 may lie side by side
                 path = path.with_name(f"{path.name}.mp4")
             self._video = _Video(picture, path, self._stride)
-        self._video.write(draw(picture.image, entries))
+        self._video.write(draw(picture.image, entries), picture.time_s)
 
     def _finish(self):
         if self._video:
@@ -70,28 +72,35 @@ class Overlays:
 
 
 class _Video:
-    """The overlay of one video, at its mean frame rate over the stride."""
+    """The overlay of one video, at its mean frame rate over the stride; of a camera, at the times of its pictures."""
 
     def __init__(self, picture, path, stride):
         import av  # loading it would double the time that --help takes
 
         from hand_tf.core import video
 
-        self.file, self._path = picture.file, path
+        self.file, self._path, self._live = picture.file, path, picture.live
         self._partial = path.with_name(f"partial.{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        rate = fractions.Fraction(video.mean_rate(picture.file) / stride).limit_denominator(1001)
+        rate = fractions.Fraction(30)  # of a camera only a guess, because its pictures have times
+        if not self._live:
+            rate = fractions.Fraction(video.mean_rate(picture.file) / stride).limit_denominator(1001)
         self._container = av.open(str(self._partial), "w")
         self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
         height, width = picture.image.shape[:2]
         # Two by two pixels share a colour: an odd last row or column is left out.
         self._stream.width, self._stream.height, self._stream.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"
-        self._new_frame = av.VideoFrame.from_ndarray
+        if self._live:
+            self._stream.codec_context.time_base = _MILLISECOND
+        self._new_frame, self._last = av.VideoFrame.from_ndarray, -1
 
-    def write(self, image):
-        """Appends a frame, uint8 [height, width, 3] RGB."""
-        image = np.ascontiguousarray(image[: self._stream.height, : self._stream.width])
-        self._container.mux(self._stream.encode(self._new_frame(image, "rgb24")))
+    def write(self, image, time_s):
+        """Appends a frame, uint8 [height, width, 3] RGB; one of a camera is shown at `time_s`."""
+        frame = self._new_frame(np.ascontiguousarray(image[: self._stream.height, : self._stream.width]), "rgb24")
+        if self._live:
+            self._last = max(self._last + 1, round(time_s / _MILLISECOND))  # no two frames at one time
+            frame.pts, frame.time_base = self._last, _MILLISECOND
+        self._container.mux(self._stream.encode(frame))
 
     def close(self):
         """Ends the video, which has its name from now on; after an error nothing is left of it."""

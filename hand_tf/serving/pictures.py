@@ -26,7 +26,8 @@ class InputPicture:
     """An image [height, width, 3] RGB uint8 of `file`.
 
     Of a video, `frame` is its position and `time_s` when it is shown, in s, None where the video does not tell; both
-    are None for an image file.
+    are None for an image file. A picture of a camera is `live`: `time_s` is when it was taken, and `file` is only a
+    name.
     """
 
     file: pathlib.Path
@@ -34,6 +35,7 @@ class InputPicture:
     image: np.ndarray
     hands: list[HandBox]
     time_s: float | None = None
+    live: bool = False
 
     @property
     def name(self) -> str:
@@ -60,6 +62,16 @@ def list_files(inputs: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
     return list(dict.fromkeys(files))
 
 
+def is_video(path: pathlib.Path) -> bool:
+    """Whether a file is a video, by its name."""
+    return path.suffix.lower() in VIDEOS
+
+
+def numbered(hands: Iterable[HandBox]) -> list[HandBox]:
+    """Hands that are given for all frames of a video, each with a number as its track."""
+    return [dataclasses.replace(hand, track=number) for number, hand in enumerate(hands)]
+
+
 def read_pictures(
     hands: dict[pathlib.Path, list[HandBox]],
     left_out: LeftOut,
@@ -73,8 +85,8 @@ def read_pictures(
         left_out: receives files that cannot be read, or not to their end, or have more than `max_pixels` pixels.
     """
     for path, boxes in hands.items():
-        if path.suffix.lower() in VIDEOS:
-            yield from _read_video(path, boxes, frame_stride, left_out, max_pixels)
+        if is_video(path):
+            yield from _read_video(path, numbered(boxes), frame_stride, left_out, max_pixels)
             continue
         try:
             image, problem = images.read_image(path, max_pixels), f"{path}: not an image that can be read, or cut short"

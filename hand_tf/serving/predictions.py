@@ -1,42 +1,24 @@
-"""Predicts poses for files: which hands to look at in each of them, and what is written about them.
-
-OUT/predictions.json            one entry per hand, see `hand-tf predict --help`
-OUT/predictions.csv             on request, one row per joint, see `tables`
-OUT/predictions.partial.jsonl   the entries as they come, until predictions.json is written; what a killed run leaves
-OUT/overlays/                   the pictures and videos with boxes and skeletons (`overlays`)
-"""
+"""Predicts poses for files: which hands to look at in each of them, and the entries of predictions.json about them."""
 
 import contextlib
 import dataclasses
-import json
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from hand_tf.core import atomic, folder_lock, geometry, skeleton
+from hand_tf.core import geometry
 from hand_tf.core.errors import InputError
-from hand_tf.serving import boxes, pictures, tables
+from hand_tf.serving import boxes, pictures
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.estimator import HandPose, PoseEstimator
 from hand_tf.serving.left_out import LeftOut
 from hand_tf.serving.overlays import Overlays
 from hand_tf.serving.pictures import InputPicture
 
-PREDICTIONS, PARTIAL, OVERLAYS = "predictions.json", "predictions.partial.jsonl", "overlays"
-TABLE, FORMATS = "predictions.csv", ("json", "csv")
 GIVEN, CENTRE_SQUARE, FOUND = "given", "the square in the centre of each picture", "found by the hand detector"
-
-
-def same_hand_everywhere(inputs: Sequence[str], hand: HandBox) -> dict[pathlib.Path, list[HandBox]]:
-    """The files of `inputs`, each with this hand. Raises OSError or ValueError for inputs that cannot be used."""
-    return {path: [hand] for path in pictures.list_files(inputs)}
-
-
-def hands_to_be_found(inputs: Sequence[str]) -> dict[pathlib.Path, list[HandBox]]:
-    """The files of `inputs`, whose hands are not known yet. Raises OSError or InputError as above."""
-    return {path: [] for path in pictures.list_files(inputs)}
 
 
 def hands_of_table(
@@ -75,44 +57,48 @@ def _usable_files(hands, left_out):
             left_out.add(f"{error}; left out", len(each))
 
 
-def predict_files(
+def base_of(files: Iterable[pathlib.Path]) -> str:
+    """The folder below which results are named as the files are."""
+    return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in files])
+
+
+def predict_pictures(
     estimator: PoseEstimator,
-    hands: dict[pathlib.Path, list[HandBox]],
+    every: Iterable[InputPicture],
     left_out: LeftOut,
     *,
     find: Callable[[InputPicture], list[HandBox]] | None = None,
     camera: geometry.Camera | None,
     margin: float,
-    frame_stride: int,
     batch_size: int,
-    max_pixels: int,
-    overlays: pathlib.Path | None,
+    smooth: Callable[[InputPicture, list[HandPose]], list[HandPose]] | None = None,
+    overlays: Overlays | None,
 ) -> Iterator[list[dict]]:
     """Yields the poses of the hands in each picture, as entries of predictions.json.
 
+    For a picture without hands this is one entry, which has only a file, a frame, a time, and None as its `hand`.
+
     Args:
-        hands: by file, from `same_hand_everywhere`, `hands_to_be_found` or `hands_of_table`.
-        find: finds the hands in a picture, instead of those in `hands`.
-        left_out: receives files that cannot be read, or not to their end, and boxes that cannot be cut out.
+        every: the pictures, with the hands to look at.
+        find: finds the hands in a picture, instead of those that it comes with.
+        left_out: receives boxes that cannot be cut out, and where no hand is found.
         camera: that took all pictures, or None.
         margin: side of a crop over the longer side of the hand's box.
-        frame_stride: use every n-th frame of a video.
-        batch_size: crops per step.
-        max_pixels: larger pictures are left out.
-        overlays: folder for pictures and videos with skeletons; None draws none.
+        batch_size: crops per step; with 1, each picture is predicted before the next one is asked for.
+        smooth: takes the hands of each picture in turn, and returns them filtered (`one_euro.TrackSmoother`).
+        overlays: draws the hands.
     """
-    base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in hands])
-    every = pictures.read_pictures(hands, left_out, frame_stride, max_pixels)
     if find:
         every = (_with_hands(picture, find, left_out) for picture in every)
     usable = (_usable(picture, camera, left_out) for picture in every)
-    with Overlays(overlays, base, frame_stride) if overlays else contextlib.nullcontext() as drawn:
+    with overlays or contextlib.nullcontext():
         for batch in _batches(usable, batch_size):
             for picture, found in zip(batch, estimator.predict_pictures(batch, camera, margin), strict=True):
-                entries = [_entry(picture, hand) for hand in found]
-                if drawn and (entries or picture.frame is not None):
-                    drawn.add(picture, entries)
-                yield entries
+                hands = smooth(picture, found) if smooth else found
+                entries = [_entry(picture, hand) for hand in hands]
+                if overlays and (entries or picture.frame is not None):
+                    overlays.add(picture, entries)
+                yield entries or [_place(picture) | {"hand": None}]
 
 
 def _with_hands(picture, find, left_out):
@@ -161,73 +147,27 @@ def _batches(all_pictures: Iterable[InputPicture], batch_size: int) -> Iterator[
 
 
 def _entry(picture: InputPicture, hand: HandPose) -> dict:
-    return {
-        "file": str(picture.file),
-        "frame": picture.frame,
-        "time_s": picture.time_s,
+    return _place(picture) | {
         "hand": hand.side,
         "track": hand.track,
         "score": hand.score,
         "box": hand.box,
         "pose_mm": _rows(hand.pose_mm, 3),
         "joints_2d": _rows(hand.joints_2d, 2),
+        "joint_error_mm": None if hand.joint_error_mm is None else _numbers(hand.joint_error_mm),
     }
+
+
+def _place(picture):
+    """Which picture an entry is about."""
+    return {"file": str(picture.file), "frame": picture.frame, "time_s": picture.time_s}
+
+
+def _numbers(values):
+    """Rounded numbers; None for a joint that the model does not know."""
+    return [value if math.isfinite(value) else None for value in np.round(values, 1).tolist()]
 
 
 def _rows(values, decimals):
     """Rows of rounded numbers; None, `null` in JSON, for a joint that the model does not know."""
     return [row.tolist() if np.isfinite(row).all() else None for row in np.round(values, decimals)]
-
-
-def check_output(output: pathlib.Path, overwrite: bool) -> None:
-    """Raises InputError if the folder holds results, whole or of a call that was killed, unless `overwrite`."""
-    for name in (PREDICTIONS, PARTIAL):
-        if (output / name).exists() and not overwrite:
-            raise InputError(
-                f"--output={output}: holds predictions already ({name}); choose another folder or pass --overwrite"
-            )
-
-
-@contextlib.contextmanager
-def writing(
-    output: pathlib.Path, head: dict, overwrite: bool = False, formats: Sequence[str] = ("json",)
-) -> Iterator[Callable[[Sequence[dict]], None]]:
-    """A function that writes entries as they come; predictions.json, and what else `formats` ask for, appears when the
-    block ends.
-
-    It holds what is true of all predictions, `head`, `"complete"`, and the entries. If the block ends with an error or
-    is interrupted, it is written with what has come until then, and `complete` is false. Raises InputError if the
-    folder holds results and they may not be overwritten.
-    """
-    partial, complete, count = output / PARTIAL, False, 0
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(folder_lock.holding(output))
-        check_output(output, overwrite)  # once more: another process may have finished since
-        file = stack.enter_context(open(partial, "w", encoding="utf-8"))
-
-        def write(entries):
-            nonlocal count
-            file.write("".join(f"{json.dumps(entry, allow_nan=False)}\n" for entry in entries))
-            file.flush()  # what is written stays, whatever happens to this process
-            count += len(entries)
-
-        try:
-            yield write
-            complete = True
-        finally:
-            if count or complete:
-                _put_together(output, head | {"complete": complete})
-                if "csv" in formats:
-                    with atomic.replacing(output / TABLE) as table, open(partial, encoding="utf-8") as lines:
-                        tables.write_csv(table, lines)
-            partial.unlink()
-
-
-def _put_together(output, head):
-    """Writes predictions.json from the lines of the partial file, of which memory need not hold more than one."""
-    head = json.dumps(head | {"joint_names": skeleton.JOINT_NAMES}, allow_nan=False)
-    with atomic.replacing(output / PREDICTIONS) as file, open(output / PARTIAL, encoding="utf-8") as lines:
-        file.write(f'{head[:-1]}, "predictions": [\n')
-        for number, line in enumerate(lines):
-            file.write((",\n" if number else "") + line.rstrip("\n"))
-        file.write("\n]}\n")

@@ -1,6 +1,7 @@
 """Prediction: poses rotate and flip with the crops they come from, and wrong input is refused in one line."""
 
 import csv
+import itertools
 import json
 import pathlib
 import shutil
@@ -10,14 +11,16 @@ import sys
 import av
 import crop_truth
 import cv2
+import ezc3d
 import keras
 import numpy as np
 import pytest
 import tiny_dump
+from pyarrow import parquet
 
 from hand_tf import predict
 from hand_tf.core import atomic, command_line, crops, geometry, reading, skeleton, video
-from hand_tf.serving import box_crops, boxes, intrinsics, pictures, saved_model, tables
+from hand_tf.serving import box_crops, boxes, intrinsics, one_euro, overlays, pictures, saved_model, tables
 from hand_tf.serving.boxes import HandBox
 from hand_tf.serving.estimator import PoseEstimator, load_exported
 from hand_tf.serving.hand_detector import DetectedHand
@@ -365,6 +368,73 @@ def test_videos_frame_by_frame(model, tmp_path):
         assert frame[92:208, 250].mean() > 200 and hand["box"] == [250.0, 90.0, 120.0, 120.0]
 
 
+def write_clip(path, num_frames=6):
+    tiny_dump.write_video(
+        path,
+        [tiny_dump.picture(tiny_dump.cameras()[1], [tiny_dump.joints_at(f, "right")]) for f in range(num_frames)],
+    )
+    return path
+
+
+def test_a_video_in_all_formats_says_where_hands_were_not_found(model, tmp_path, monkeypatch, capsys):
+    """A left hand in frames 1, 2 and 4 of 6; in the formats of trajectories frame 3 is a gap or another track."""
+    clip, number = write_clip(tmp_path / "clip.mp4"), itertools.count()
+    tracks = {1: 0, 2: 0, 4: 0, 5: 1}
+
+    def find(picture):
+        track = tracks.get(next(number))
+        return [] if track is None else [HandBox((250.0, 90.0, 120.0, 120.0), "left", 0.8, track)]
+
+    monkeypatch.setattr(predict.detector_files, "load_detector", lambda *sizes, threads: None)
+    monkeypatch.setattr(predict.hand_finder, "HandFinder", lambda *rest: find)
+    content = predicted(model, tmp_path / "out", clip, f"--format={','.join(predict.prediction_files.FORMATS)}")
+    (file,) = content["files"]
+    assert file == {"file": str(clip), "frames_read": 6, "without_hand": [[0, 0], [3, 3]]}
+    assert [(entry["frame"], entry["track"]) for entry in content["predictions"]] == list(tracks.items())
+    assert content["smoothing"] is None and content["frame_stride"] == 1
+    out = tmp_path / "out"
+    table = parquet.read_table(out / "predictions.parquet").to_pylist()
+    with open(out / "predictions.csv", newline="") as csv_file:
+        assert len(list(csv.DictReader(csv_file))) == len(table) == 4 * 21
+    for kind in ("trc", "c3d"):
+        names = sorted(path.name for path in (out / kind / "clip.mp4").iterdir())
+        assert names == [f"left_0.{kind}", f"left_1.{kind}"]
+    points = ezc3d.c3d(str(out / "c3d" / "clip.mp4" / "left_0.c3d"))["data"]["points"][:3].transpose(2, 1, 0)
+    assert np.isnan(points[2]).all() and len(points) == 4
+    for row, entry in zip((0, 1, 3), content["predictions"], strict=False):
+        np.testing.assert_allclose(points[row], entry["pose_mm"], atol=1e-3)
+    output = capsys.readouterr().out
+    assert "4 hands in 6 pictures of 1 file" in output and "c3d: the trajectories of hands" in output
+
+
+def test_smoothing_changes_what_is_written_and_drawn_and_leaves_pictures(picture, model, tmp_path, monkeypatch):
+    clip, photo = write_clip(tmp_path / "clip.mp4"), save(tmp_path / "photo.png", picture)
+    drawn = []
+    draw = overlays.draw
+
+    def record(image, entries):
+        drawn.append([entry["joints_2d"] for entry in entries])
+        return draw(image, entries)
+
+    monkeypatch.setattr(overlays, "draw", record)
+    flags = [clip, photo, "--box=60,30,80,80", "--smooth_cutoff=0.7", "--smooth_beta=0.001", "--batch_size=2"]
+    raw = predicted(model, tmp_path / "raw", clip, photo, "--box=60,30,80,80")["predictions"]
+    drawn.clear()
+    content = predicted(model, tmp_path / "out", *flags, "--smooth")
+    smoothing = {"filter": "one-euro", "min_cutoff_hz": 0.7, "beta_hz_per_mm_s": 0.001}
+    assert content["smoothing"] == smoothing
+    found, poses, places = content["predictions"], one_euro.OneEuro(0.7, 0.001), one_euro.OneEuro(0.7, 0.001)
+    for entry, plain in zip(found[:6], raw[:6], strict=True):
+        assert (entry["frame"], entry["time_s"], entry["track"]) == (plain["frame"], plain["time_s"], 0)
+        expected = poses(np.array(plain["pose_mm"]), plain["time_s"])
+        np.testing.assert_allclose(entry["pose_mm"], expected, atol=2e-3)  # both are rounded
+        expected = places(np.array(plain["joints_2d"]), plain["time_s"], 150 / 80)
+        np.testing.assert_allclose(entry["joints_2d"], expected, atol=2e-2)
+    assert np.abs(np.array(found[5]["pose_mm"]) - raw[5]["pose_mm"]).max() > 0.1
+    assert found[6] == raw[6] and found[6]["track"] is None
+    assert drawn == [[entry["joints_2d"]] for entry in found]
+
+
 def test_videos_of_one_name_keep_their_overlays_apart_and_an_empty_one_is_said(model, tmp_path, capsys):
     for name in ("clip.mp4", "clip.avi"):
         writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
@@ -465,6 +535,7 @@ def test_wrong_inputs_are_refused_with_one_line(model, picture, tmp_path, capsys
         ("broken.mp4: not a video", tmp_path / "broken.mp4"),
         ("a.png: the box (200.0, 2.0, 9.0, 9.0) lies outside the picture (160x120 px)", "--box=200,2,9,9", file),
         ("x.csv", "--boxes=x.csv", file),
+        ("--format=trc,c3d: trajectories of hands in videos", "--format=json,trc,c3d", "--centre", file),
     ):
         assert message in error_of(capsys, *common, *arguments)
     for message, *arguments in (
@@ -478,8 +549,14 @@ def test_wrong_inputs_are_refused_with_one_line(model, picture, tmp_path, capsys
         ("--hand", "--hand=both", file),
         ("--format=xml: expected one of json, csv", "--format=xml", file),
         ("--box_margin=0.0: expected at least 0.1", "--box_margin=0", file),
+        ("--smooth_cutoff and --smooth_beta: pass --smooth", "--smooth_beta=0.1", file),
+        ("--smooth_cutoff=0.0: expected above 0", "--smooth", "--smooth_cutoff=0", file),
     ):
         assert message in error_of(capsys, *common, *arguments, status=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "ezc3d", None)  # as if it were not installed
+        patch.setattr(predict.estimator, "load_exported", None)  # no prediction is tried
+        assert "pip install 'hand_tf[formats]'" in error_of(capsys, *common, "--format=c3d", file)
     assert not (tmp_path / "out" / "predictions.json").exists()
     predicted(model, tmp_path / "out", file, "--nooverlays")
     assert not (tmp_path / "out" / "overlays").exists()
