@@ -39,4 +39,23 @@ def on_real_footage(docs: pathlib.Path) -> str:
     )
 
 
-TABLES = {"model_card_dome": on_the_dome, "model_card_real": on_real_footage}
+def confidence(docs: pathlib.Path) -> str:
+    """Expected and observed errors of joints, and how well hands are told from crops without one."""
+    line = newest(docs, "confidence", lambda head: head["model"] == MODEL)
+    head, rows = line["headline"], line["rows"]
+    names = ["the surest tenth", *(f"{number}." for number in range(2, len(rows))), "the least sure tenth"]
+    cells = [
+        (name, f"{row['expected_mm']:.1f}", f"{row['observed_mm']:.1f}") for name, row in zip(names, rows, strict=True)
+    ]
+    told = (
+        f"AUROC of hands against crops without a hand, by the mean expected error: {head['auroc_dome']:.3f} on the dome"
+    )
+    if "auroc_real" in head:
+        told += f", {head['auroc_real']:.3f} on the real footage ({head['real_hands']} of each)"
+    about = f"Joints of {head['subjects']}, of whom neither the estimator nor its confidence has seen a picture; mm. {told}. "
+    arguments = ("--data_dir=broad", f"--subjects={head['subjects']}", "--sequence=two_view_rig")
+    table = markdown(("joints", "expected error", "observed error"), cells)
+    return "\n\n".join([table, about + source(line, "confidence", *arguments)])
+
+
+TABLES = {"confidence": confidence, "model_card_dome": on_the_dome, "model_card_real": on_real_footage}

@@ -15,7 +15,7 @@ smaller amount are among those of any larger amount of the same subjects.
 import hashlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from hand_tf.core.errors import InputError
 
@@ -45,6 +45,21 @@ def expand_subjects(text: str, known: Iterable[str]) -> tuple[str, ...]:
         else:
             names.append(part)
     return tuple(dict.fromkeys(names))
+
+
+def in_words(names: Sequence[str]) -> str:
+    """The shortest text that `expand_subjects` reads as `names`: S0..S6+S8."""
+    parts = []  # [letters, first, last] of stretches, or a name as it is
+    for name in names:
+        found = re.fullmatch(r"(\D*)(0|[1-9]\d*)", name)
+        if found and parts and parts[-1][0] == found[1] and parts[-1][2] == int(found[2]) - 1:
+            parts[-1][2] += 1
+        else:
+            parts.append([found[1], int(found[2]), int(found[2])] if found else [name, None, None])
+    return "+".join(
+        letters if first is None else f"{letters}{first}" if first == last else f"{letters}{first}..{letters}{last}"
+        for letters, first, last in parts
+    )
 
 
 def parse_subjects(text: str, known: Iterable[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ NUM_CROPS = 256  # that set the ranges; as many others measure the difference
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CalibrationCrops:
-    """Two sets of crops without a common one, uint8 [n, size, size, 3] RGB, and the subjects in them (`S0+S2`)."""
+    """Two sets of crops without a common one, uint8 [n, size, size, 3] RGB, and the subjects in them (`S0..S2+S4`)."""
 
     calibration: np.ndarray
     held_out: np.ndarray
@@ -35,7 +35,7 @@ def training_crops(run: str | os.PathLike, records: Records, box_margin: float) 
     Raises FileNotFoundError or ValueError for a run that has not finished, and for records without labels of them.
     """
     seen = runs.subjects_seen(runs.describe(run), records.manifest.subjects)
-    subjects = "+".join(name for name in records.manifest.subjects if name in seen)
+    subjects = scenarios.in_words([name for name in records.manifest.subjects if name in seen])
     chosen = scenarios.choose_labels(f"{subjects}:all", records.index, records.manifest.subjects)[: 2 * NUM_CROPS]
     images = []
     for position, rule in enumerate(crops.CROP_RULES):

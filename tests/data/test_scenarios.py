@@ -88,6 +88,21 @@ def test_subjects(text, names):
     assert list(scenarios.parse_subjects(text, SUBJECTS)) == names
 
 
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([*(f"S{i}" for i in range(7)), "S8"], "S0..S6+S8"),
+        (["S3", "S0"], "S3+S0"),
+        (["S9", "S10", "anna", "bo2", "bo3", "S11"], "S9..S10+anna+bo2..bo3+S11"),
+        (["S01", "S02"], "S01+S02"),
+        ([], ""),
+    ],
+)
+def test_subjects_in_words(names, text):
+    assert scenarios.in_words(names) == text
+    assert list(scenarios.expand_subjects(text, ())) == (names or [""])
+
+
 def test_names_need_not_be_numbers():
     assert scenarios.parse_subjects("anna+bo2", ("anna", "bo2", "S0")) == ("anna", "bo2")
 

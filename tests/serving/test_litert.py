@@ -110,6 +110,19 @@ def test_everything_but_normalisations_and_the_last_layer_is_integer(run, exact,
     assert sizes[1] < 0.75 * sizes[0]  # a small network: names and scales take their share
 
 
+def test_heat_maps_are_read_in_float(run, records, tmp_path):
+    """In 8 bits, the mean place of a heat map would be rounded to centimetres of a hand."""
+    keras.utils.set_random_seed(5)
+    shutil.copytree(run, tmp_path / "run")
+    encoder = default_networks.encoder(SIZE, width=8, num_points=16, appearance_size=8, points="heatmaps")
+    encoder.save(tmp_path / "run" / "encoder.keras")
+    default_networks.pose_head(16, SIZE, kind="linear", places=True).save(tmp_path / "run" / "pose_head.keras")
+    assert exported(tmp_path / "run", tmp_path / "int8", "--format=litert_int8", f"--data_dir={records}") == 0
+    found = operations(tmp_path / "int8")
+    assert [kind for name, kind in found if name == "SOFTMAX"] == [np.float32]
+    assert all(kind == np.int8 for name, kind in found if name == "CONV_2D")
+
+
 def test_the_description_says_whose_crops_calibrated_and_how_far_integers_are(records, exact, rounded):
     description, of_exact = (reading.read_json_object(folder / "hand_tf.json") for folder in (rounded, exact))
     found = description.pop("int8")
