@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks import measurements
 from hand_tf.core import command_line, crops, drawing
 from hand_tf.core.setting_fields import check, setting
+from tfrecords_tools.dome import __main__ as dome_command
 from tfrecords_tools.dome import capture, dump, records
 from tfrecords_tools.dome.person import people
 from tfrecords_tools.dome.studio import render, rig
@@ -183,6 +184,14 @@ def background_error(sequence: capture.CaptureSequence, nodes: tuple = (0, 3, 6)
     return round(float(np.mean(shares)), 5)
 
 
+def broad_sheet(seed: int) -> np.ndarray:
+    """Twenty crops of the dome of flags/broad_dome.flags, drawn at random."""
+    flags = ["--flagfile=broad_dome", "--records=unused"]
+    varied = command_line.parse(dome_command.DomeSettings, flags).varied
+    size = {"width": 384, "height": 384}
+    return crops_sheet(capture.plan(subjects=60, frames=40, fps=1.0, seed=seed, varied=varied, **size), seed, False)
+
+
 def main(settings: DomeFiguresSettings) -> None:
     """Writes the pictures and the figures."""
     folder, seed = pathlib.Path(settings.output), settings.seed
@@ -195,6 +204,7 @@ def main(settings: DomeFiguresSettings) -> None:
         "views": all_views_sheet(dome, dome.frame_numbers[9]),
         "motion": motion_sheet(sequences[1], 2, list(sequences[1].frame_numbers)[8:24]),
         "subjects": people_sheet(sequences),
+        "broad": broad_sheet(seed),
     }
     for name, image in sheets.items():
         path = folder / f"dome_{name}.jpg"

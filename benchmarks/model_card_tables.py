@@ -52,7 +52,7 @@ def confidence(docs: pathlib.Path) -> str:
     )
     if "auroc_real" in head:
         told += f", {head['auroc_real']:.3f} on the real footage ({head['real_hands']} of each)"
-    about = f"Joints of {head['subjects']}, of whom neither the estimator nor its confidence has seen a picture; mm. {told}. "
+    about = f"Joints of {head['subjects']}, whom neither the estimator nor its confidence was trained on; mm. {told}. "
     arguments = ("--data_dir=broad", f"--subjects={head['subjects']}", "--sequence=two_view_rig")
     table = markdown(("joints", "expected error", "observed error"), cells)
     return "\n\n".join([table, about + source(line, "confidence", *arguments)])

@@ -8,7 +8,7 @@
     hand-tf predict --model=MODEL --webcam=0 --output=OUT             until Ctrl-C, or for some --seconds
 
 Inputs are images, folders of images, and videos, or a webcam. MODEL is the folder that `hand-tf export` wrote, or the
-.tflite file in it, for which no TensorFlow is loaded. Without --model it is the one that comes with the package, "hands".
+.tflite file in it, for which no TensorFlow is loaded. Without --model it is "hands", which comes with the package.
 
 Hands are found by MediaPipe's palm detector and hand landmark model, in the whole picture and in --tiles of it, for
 small hands. Their crops are turned so that the hand points up, and poses are turned back. In a video a hand is followed

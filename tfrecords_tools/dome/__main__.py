@@ -210,6 +210,11 @@ class DomeSettings:
         return width, height
 
     @property
+    def varied(self) -> Variety:
+        """What the capture shows beyond a studio."""
+        return Variety(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Variety)})
+
+    @property
     def processes(self) -> int:
         """The number of processes that `workers` stands for."""
         return self.workers or usable_cores()
@@ -232,7 +237,7 @@ def _plan(settings):
         distractor=settings.distractor,
         clutter=settings.clutter,
         seed=settings.seed,
-        varied=Variety(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(Variety)}),
+        varied=settings.varied,
     )
 
 
