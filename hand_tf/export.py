@@ -11,20 +11,21 @@
 
 Input and output of the signature `serving_default`:
 
-    image    uint8   [batch, size, size, 3]   RGB crops of right hands; size is the run's crop size. The batch size is
-                                              free in a SavedModel and 1 in LiteRT
+    image    uint8   [batch, size, size, 3]   RGB crops of right hands; size is the run's crop size. Batches have
+                                              any size; LiteRT models start with 1
     pose     float32 [batch, 21, 3]           mm, relative to the wrist, in the frame of the crop's virtual camera:
                                               x right, y down, z away from the camera
     joints_2d   float32 [batch, 21, 2]        px, where the joints are in the crop; runs of version 0.2.0 lack it
 
-MODEL/hand_tf.json describes the model: crop size, joint names, units, frame, crop margin, and what the run learned
-from. One camera cannot tell a small near hand from a large far one, so a pose is right up to its scale. In Python:
+MODEL/hand_tf.json is all that a program needs to know to use the model without this package: how a crop follows from a
+box, left hands, input, outputs, frames, joints; and what the run learned from. docs/serving.md explains it. One camera
+cannot tell a small near hand from a large far one, so a pose is right up to its scale. In Python:
 
     estimate = tf.saved_model.load(MODEL).signatures["serving_default"]
     pose = estimate(image=tf.constant(crops))["pose"]
 
     estimate = ai_edge_litert.interpreter.Interpreter(f"{MODEL}/model.tflite").get_signature_runner()
-    pose = estimate(image=crops[:1])["pose"]
+    pose = estimate(image=crops)["pose"]
 
 Before MODEL appears, the new file is read back and compared with the run's own networks: they must agree to 1e-4 mm, in
 LiteRT to 1e-3 mm. An integer model cannot agree as closely. The ranges of its integers are set on crops of the subjects
@@ -89,7 +90,7 @@ def _export(settings, summary, records):
     crops = calibration.training_crops(run, records, settings.box_margin) if records else None
     model = export_model.load_run(run)
     size = model.inputs[0].shape[1]
-    description = model_files.describe_model(size, settings.box_margin, summary)
+    description = model_files.describe_model(size, settings.box_margin, summary, list(model.output))
     found = export_model.export_model(model, settings.output, description, settings.format, crops, settings.overwrite)
     print(f"{settings.output}: written, reads crops of {size} px; {found}")
     print(f"next: hand-tf predict --model={settings.output} IMAGE...")

@@ -129,7 +129,11 @@ class HeatmapPoints(keras.layers.Layer):
         places = [(cells - (size - 1) / 2) * (2 * self.extent / size) for cells, size in ((x, width), (y, height))]
         places = ops.convert_to_tensor(np.stack(places, -1).reshape(-1, 2).astype("float32"))
         z = ops.sum(heat * depth, axis=-1, keepdims=True)
-        return ops.concatenate([ops.matmul(heat, places), z], axis=-1)
+        return ops.concatenate([self.mean_places(heat, places), z], axis=-1)
+
+    def mean_places(self, heat, places):
+        """The means [batch, N, 2] of the places [h w, 2] of the cells under the heat [batch, N, h w]."""
+        return ops.matmul(heat, places)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], input_shape[-1] // 2, 3)

@@ -40,9 +40,13 @@ class LinearPose(keras.layers.Layer):
         """Keeps the mean pose [21, 3] mm of the labels, a reference for reports; predictions need neither."""
         self.mean.assign(mean)
 
-    def call(self, points):
+    def relative_weights(self):
+        """W - W_wrist in mm per unit of the points, [21, N]."""
         weights = ops.convert_to_tensor(self.weights_of_points)
-        return ops.matmul((weights - weights[ROOT : ROOT + 1]) * self.UNIT, points)
+        return (weights - weights[ROOT : ROOT + 1]) * self.UNIT
+
+    def call(self, points):
+        return ops.matmul(self.relative_weights(), points)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], NUM_JOINTS, 3)
@@ -67,7 +71,10 @@ class JointsInCrop(keras.layers.Layer):
         )
 
     def call(self, points):
-        places = ops.matmul(self.weights_of_points, points)[..., :2]
+        return self.to_pixels(ops.matmul(self.weights_of_points, points)[..., :2])
+
+    def to_pixels(self, places):
+        """Places [batch, 21, 2] in units of the points as px of the crop."""
         return places * (self.size / (2 * self.extent)) + (self.size - 1) / 2
 
     def compute_output_shape(self, input_shape):

@@ -239,7 +239,8 @@ def load_exported(path: str | os.PathLike) -> PoseEstimator:
     kind = "LiteRT model" if file.suffix == ".tflite" else "SavedModel"
     try:
         if file.suffix == ".tflite":
-            model = litert.LiteRTModel(file.read_bytes())
+            # Models of versions before 0.3.0 read one crop at a time; their description does not mention batches.
+            model = litert.LiteRTModel(file.read_bytes(), batches="batch" in description)
         else:
             from hand_tf.serving import saved_model  # TensorFlow, which a LiteRT model does not need
 

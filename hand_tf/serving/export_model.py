@@ -14,7 +14,7 @@ import tensorflow as tf
 from hand_tf.core import atomic, folder_lock
 from hand_tf.core.errors import InputError
 from hand_tf.nets import models, parts
-from hand_tf.serving import litert, litert_converter, model_files, saved_model
+from hand_tf.serving import litert, litert_converter, litert_form, model_files, saved_model
 from hand_tf.serving.calibration import CalibrationCrops
 
 TOLERANCE = 1e-4  # mm
@@ -104,7 +104,7 @@ def _replacing_folder(output: str | os.PathLike, overwrite: bool) -> Iterator[pa
 def _litert_model(model, crops):
     """The content of a .tflite file, what its check found, and what hand_tf.json says about that."""
     with tempfile.TemporaryDirectory() as folder:
-        saved_model.write_saved_model(folder, model, batch=1)
+        saved_model.write_saved_model(folder, litert_form.rewrite(model), allow_empty=False)
         exact = litert_converter.convert(folder)
         difference = check(litert.LiteRTModel(exact), model, LITERT_TOLERANCE)
         if crops is None:
@@ -137,7 +137,7 @@ def check(estimate: Callable[[np.ndarray], dict[str, np.ndarray]], model: keras.
     # As a graph, as evaluation runs it: one operation at a time, float32 rounds differently, by up to 1e-3 mm.
     original = tf.function(lambda source: dict(model({"source": source}, training=False)))
     worst = 0.0
-    for batch in (1, 4):  # two sizes, since the batch size of a SavedModel is free
+    for batch in (1, 4):  # two sizes, since the batch size is free
         images = random.integers(0, 256, (batch, size, size, 3), np.uint8)
         images[-1] //= 16
         found, expected = estimate(images), original(tf.constant(images))

@@ -1,8 +1,10 @@
 """Runs LiteRT models (.tflite), for phones and small computers.
 
-    image       uint8   [1, size, size, 3]   RGB
-    pose        float32 [1, 21, 3]           mm
-    joints_2d   float32 [1, 21, 2]           px of the crop; not from runs of version 0.2.0
+    image       uint8   [batch, size, size, 3]   RGB
+    pose        float32 [batch, 21, 3]           mm
+    joints_2d   float32 [batch, 21, 2]           px of the crop; not from runs of version 0.2.0
+
+The batch is 1 until the input is resized; models of versions before 0.3.0 know no other.
 
 Running a model needs no TensorFlow. `litert_converter` makes them.
 """
@@ -13,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from hand_tf.core.errors import InputError
+
+# Crops in one call. More would save little time, and memory grows with them.
+BATCH = 8
 
 
 def interpreter(content: bytes, threads: int = 1) -> Any:
@@ -47,17 +52,23 @@ class LiteRTModel:
     `shape` is the shape of the model's own input, [1, size, size, 3].
     """
 
-    def __init__(self, content: bytes, threads: int = 1):
-        """`content` is that of the .tflite file. Raises ValueError without ai-edge-litert or for another content."""
+    def __init__(self, content: bytes, threads: int = 1, batches: bool = True):
+        """`content` is that of the .tflite file; `batches` says whether its input can be resized.
+
+        Raises ValueError without ai-edge-litert or for another content.
+        """
         runner = interpreter(content, threads).get_signature_runner()
         try:
             self.shape = [int(length) for length in runner.get_input_details()["image"]["shape"]]
             runner.get_output_details()["pose"]
         except KeyError as error:
             raise InputError(f"not a model of hand_tf: it has no {error}") from error
-        self._runner = runner
+        self._runner, self._together = runner, BATCH if batches else 1
 
     def __call__(self, crops: np.ndarray) -> dict[str, np.ndarray]:
-        """`pose`, and `joints_2d` if the model has it, of the crops, which are read one by one."""
-        found = [self._runner(image=crop[None]) for crop in crops]
+        """`pose`, and `joints_2d` if the model has it, of the crops."""
+        if not len(crops):  # the runtime refuses an empty batch
+            outputs = self._runner.get_output_details()
+            return {name: np.zeros((0, *each["shape"][1:]), each["dtype"]) for name, each in outputs.items()}
+        found = [self._runner(image=crops[i : i + self._together]) for i in range(0, len(crops), self._together)]
         return {name: np.concatenate([each[name] for each in found]) for name in found[0]}

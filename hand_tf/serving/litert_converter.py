@@ -13,6 +13,7 @@ import warnings
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.tools import flatbuffer_utils
 
 from hand_tf.serving import litert
 
@@ -23,8 +24,20 @@ FLOAT_LAYERS = re.compile(r"/(heatmap_points|normalize(_points)?|centre_points|p
 
 
 def convert(saved_model: str | os.PathLike) -> bytes:
-    """A LiteRT model in float32, the content of its file, from a SavedModel of batch size 1."""
-    return _converter(saved_model).convert()
+    """A LiteRT model in float32, the content of its file, from a SavedModel for batches of any size."""
+    return _start_with_one(_converter(saved_model).convert())
+
+
+def _start_with_one(content):
+    """`content` without the mark that its batch is unknown: the batch is 1 until somebody resizes the input.
+
+    The interpreter resizes such a model just the same. LiteRT's compiled models, as browsers run them, refuse crops for
+    an input whose shape has an unknown length.
+    """
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
+        tensor.shapeSignature = None
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _converter(saved_model):
@@ -32,7 +45,7 @@ def _converter(saved_model):
 
 
 def quantize(saved_model: str | os.PathLike, float_model: bytes, images: np.ndarray) -> bytes:
-    """A LiteRT model in int8, the content of its file, from a SavedModel of batch size 1.
+    """A LiteRT model in int8, the content of its file, from a SavedModel for batches of any size.
 
     Args:
         float_model: what `convert` made of the same SavedModel.
@@ -59,4 +72,4 @@ def quantize(saved_model: str | os.PathLike, float_model: bytes, images: np.ndar
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_dataset=dataset, debug_options=options
         )
-        return debugger.get_nondebug_quantized_model()
+        return _start_with_one(debugger.get_nondebug_quantized_model())

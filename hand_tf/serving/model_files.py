@@ -1,6 +1,6 @@
 """The folder of an exported model: one model, and a file that describes it.
 
-    MODEL/hand_tf.json      crop size, joint names, units, frame, crop margin, and what the model was trained on
+    MODEL/hand_tf.json      how to use the model (see `contract`), and what it was trained on
     MODEL/saved_model.pb    the model as a TensorFlow SavedModel (with variables/), or
     MODEL/model.tflite      the model for LiteRT
 
@@ -9,10 +9,12 @@ A model is named by its folder, or by its .tflite file.
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import hand_tf
 from hand_tf.core import atomic, pretrained, reading, skeleton
 from hand_tf.core.errors import InputError
+from hand_tf.serving import contract
 
 DESCRIPTION = "hand_tf.json"
 SAVED_MODEL = "saved_model.pb"
@@ -31,14 +33,16 @@ _SCHEMA = {
 _FROM_RUN = ("regime", "scenario", "labels", "steps", "batch_size", "backend")
 
 
-def describe_model(image_size: int, box_margin: float, run: dict) -> dict:
+def describe_model(image_size: int, box_margin: float, run: dict, outputs: Sequence[str] = contract.OUTPUTS) -> dict:
     """The content of hand_tf.json.
 
     Args:
         image_size: side of the crops that the model reads, px.
         box_margin: side of a crop over the longer side of the hand's box.
         run: the summary of the training run, the content of its run.json.
+        outputs: names of the model's outputs.
     """
+    # The fields up to box_margin are those of older versions, which read no others.
     return {
         "hand_tf": hand_tf.__version__,
         "image_size": image_size,
@@ -49,6 +53,7 @@ def describe_model(image_size: int, box_margin: float, run: dict) -> dict:
         "pose_frame": "virtual camera: wrist at the origin, x right, y down, z away from the camera",
         "hand": "right; flip the crop of a left hand and change the sign of its pose's x",
         "box_margin": box_margin,
+        **contract.contract(image_size, box_margin, outputs),
         "run": {name: run.get(name) for name in _FROM_RUN},
     }
 

@@ -17,11 +17,14 @@ from hand_tf.core import tensorflow_errors
 from hand_tf.core.errors import InputError
 
 
-def write_saved_model(folder: str | os.PathLike, model: keras.Model, batch: int | None = None) -> None:
-    """Writes a pose estimator (source -> pose, joints_2d) to `folder`; `batch` fixes the batch size, None frees it."""
+def write_saved_model(folder: str | os.PathLike, model: keras.Model, allow_empty: bool = True) -> None:
+    """Writes a pose estimator (source -> pose, joints_2d) for batches of any size to `folder`.
+
+    `allow_empty`: also for batches of no crop, which takes a branch that LiteRT models had better not have.
+    """
     archive = keras.export.ExportArchive()
     archive.track(model)
-    signature = [tf.TensorSpec([batch, *model.inputs[0].shape[1:]], tf.uint8, name="image")]
+    signature = [tf.TensorSpec([None, *model.inputs[0].shape[1:]], tf.uint8, name="image")]
 
     def estimate(image):
         return dict(model({"source": image}, training=False))
@@ -35,7 +38,7 @@ def write_saved_model(folder: str | os.PathLike, model: keras.Model, batch: int 
         return tf.cond(tf.shape(image)[0] > 0, lambda: estimate(image), nothing)
 
     # Choice: the input is called `image`, a name that needs no knowledge of how the model was trained.
-    archive.add_endpoint("serve", serve if batch is None else estimate, signature)
+    archive.add_endpoint("serve", serve if allow_empty else estimate, signature)
     with tensorflow_errors.as_os_errors(folder):
         archive.write_out(folder, verbose=False)
 

@@ -10,10 +10,11 @@ import full_disk
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hand_tf import export
 from hand_tf.core import command_line, skeleton
-from hand_tf.serving import export_model, saved_model
+from hand_tf.serving import export_model, model_files, saved_model
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("a SavedModel is TensorFlow's", allow_module_level=True)
@@ -30,7 +31,7 @@ def test_the_saved_model_is_the_run(run, model):
     estimate = saved_model.SavedModel(model)
     encoder, head = (keras.models.load_model(run / f"{name}.keras", compile=False) for name in ("encoder", "pose_head"))
     random = np.random.default_rng(1)
-    for batch in (1, 3):
+    for batch in (1, 3, 17):
         images = random.integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
         expected = head.predict_on_batch(encoder.predict_on_batch(images)["points"])
         assert np.ptp(expected["pose"]) > 10  # mm: not a model that says nothing
@@ -51,6 +52,27 @@ def test_the_description_says_what_the_model_is_and_nothing_about_the_machine(mo
     assert description["image_size"] == SIZE and description["joint_names"] == list(skeleton.JOINT_NAMES)
     assert description["run"]["scenario"] == "S0:10%" and description["run"]["labels"] == 7 and "elsewhere" not in text
     assert not (model / "old").exists() and not list(model.parent.glob("*.partial"))
+
+
+def test_the_contract_names_what_the_model_has(model):
+    description = json.loads((model / "hand_tf.json").read_text())
+    signature = tf.saved_model.load(str(model)).signatures[description["signature"]]
+    given, outputs = signature.structured_input_signature[1], signature.structured_outputs
+    ((name, spec),) = given.items()
+    assert (name, spec.dtype.name) == (description["input"]["name"], description["input"]["dtype"])
+    assert [None, *description["input"]["shape"][1:]] == spec.shape.as_list()
+    assert outputs.keys() == description["outputs"].keys()
+    for name, output in outputs.items():
+        assert description["outputs"][name]["dtype"] == output.dtype.name
+        assert [None, *description["outputs"][name]["shape"][1:]] == output.shape.as_list()
+    assert description["crop"]["margin"] == description["box_margin"] and description["crop"]["size"] == SIZE
+    parents = description["joints"]["parents"]
+    assert len(parents) == description["joints"]["count"] == len(description["joint_names"])
+    assert description["joint_names"][parents[8]] == "index_3"  # joint 8 is the tip of the index finger, as elsewhere
+
+
+def test_a_model_without_places_does_not_promise_them():
+    assert set(model_files.describe_model(SIZE, 1.5, {}, ["pose"])["outputs"]) == {"pose"}
 
 
 def test_half_precision_runs_are_exported_in_float32(run, tmp_path):
