@@ -68,7 +68,8 @@ def _write(settings, records, made):
     rounded = export_model.load_run(made)
     moved = np.linalg.norm(rounded.predict({"source": sample.held_out}, verbose=0)["pose"] - exact, axis=-1).mean()
     print(f"half precision moves joints by {moved:.3f} mm")
-    description = model_files.describe_model(rounded.inputs[0].shape[1], crops.BOX_MARGIN, _summary(settings, records))
+    size, summary = rounded.inputs[0].shape[1], _summary(settings, records)
+    description = model_files.describe_model(size, crops.BOX_MARGIN, summary, list(rounded.output))
     with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
         export = pathlib.Path(scratch) / "model"
         print(export_model.export_model(rounded, export, description, "litert_int8", sample))

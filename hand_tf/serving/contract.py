@@ -16,9 +16,9 @@ def contract(image_size: int, box_margin: float, outputs: Sequence[str] = OUTPUT
     Args:
         image_size: side of the crops that the model reads, px.
         box_margin: side of a crop over the longer side of the hand's box.
-        outputs: names of the model's outputs, of `OUTPUTS`.
+        outputs: names of the model's outputs: `OUTPUTS`, and `joint_error` if the model has learned it.
     """
-    described = {"pose": _pose(), "joints_2d": _joints_2d(image_size)}
+    described = {"pose": _pose(), "joints_2d": _joints_2d(image_size), "joint_error": _joint_error()}
     return {
         "signature": "serving_default",
         "input": _input(image_size),
@@ -96,4 +96,14 @@ def _joints_2d(image_size):
         "units": f"px of the crop, (u, v) from the centre of its first pixel; its last is at {image_size - 1}."
         " Joints may lie outside",
         "in_the_picture": "crop.picture_from_crop, after the flip of left hands",
+    }
+
+
+def _joint_error():
+    return {
+        "dtype": "float32",
+        "shape": ["batch", skeleton.NUM_JOINTS],
+        "units": "mm",
+        "meaning": "how far off the model expects each joint of the pose to be, after the best scale (N-MPJPE), for a"
+        " hand as large as those that it learned from; large, too, where the crop shows no hand",
     }

@@ -127,7 +127,7 @@ def test_a_model_of_a_fixed_batch_reads_one_crop_at_a_time():
 OPERATORS = {
     *("CAST", "MUL", "SUB", "ADD", "PAD", "CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "RESHAPE", "FULLY_CONNECTED"),
     *("SQUARE", "SUM", "MEAN", "RSQRT", "SQUARED_DIFFERENCE", "TRANSPOSE", "STRIDED_SLICE"),
-    *("SOFTMAX", "CONCATENATION", "RESIZE_NEAREST_NEIGHBOR", "QUANTIZE", "DEQUANTIZE"),
+    *("SOFTMAX", "CONCATENATION", "RESIZE_NEAREST_NEIGHBOR", "QUANTIZE", "DEQUANTIZE", "EXP", "MINIMUM", "MAXIMUM"),
 }
 
 
@@ -144,7 +144,8 @@ def test_models_consist_of_operators_that_phones_know(backbone, points, monkeypa
     )
     for kind in models.HEADS:
         head = default_networks.pose_head(16, 64, kind=kind, width=16, places=points == "heatmaps")
-        model = models.pose_estimator(encoder, head)
+        confidence = models.confidence(16, 8, width=16) if kind == "linear" else None
+        model = models.pose_estimator(encoder, head, confidence_model=confidence)
         rewritten = litert_form.rewrite(model)
         expected, same = (each.predict_on_batch({"source": images}) for each in (model, rewritten))
         for name in expected:
