@@ -20,7 +20,8 @@ def hand(frame, track=0, side="right", file="clip.mp4", unknown=(), time=None):
     points = [None if joint in unknown else point for joint, point in enumerate(pose(frame, track).tolist())]
     places = [point and point[:2] for point in points]
     entry = {"hand": side, "track": track, "score": 0.9, "box": [1.0, 2.0, 3.0, 4.0]}
-    return _line(file, frame, time, entry | {"pose_mm": points, "joints_2d": places})
+    errors = [None if joint in unknown else 10.5 + joint for joint in range(skeleton.NUM_JOINTS)]
+    return _line(file, frame, time, entry | {"pose_mm": points, "joints_2d": places, "joint_error_mm": errors})
 
 
 def none(frame, file="clip.mp4", time=None):

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(hand_tf.__file__).resolve().parents[1]
 ORDER = {
     "hand_tf": (("core",), ("data", "nets"), ("training",), ("results", "serving"), ("commands",)),
     "tfrecords_tools": (("dump",), ("records",), ("commands", "dome")),
-    "tfrecords_tools.dome": (("random_keys",), ("person", "studio"), ("commands",)),
+    "tfrecords_tools.dome": (("random_keys", "variety"), ("person", "studio"), ("commands",)),
 }
 # Model mathematics knows no backend; `kernels` holds the one shortcut, `parts` and `feature_networks` read files.
 BACKEND_FREE = [*(ROOT / "hand_tf" / "nets").glob("*.py"), *(ROOT / "hand_tf" / "training").glob("*.py")]

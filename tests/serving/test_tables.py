@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import json
 
 import prediction_lines
 import pyarrow
@@ -45,3 +46,12 @@ def test_a_table_without_hands_has_its_columns():
         table = parquet.read_table(binary)
         assert text.getvalue().split() == [",".join(tables.COLUMNS)] and table.num_rows == 0
         assert table.column_names == list(tables.COLUMNS)
+
+
+def test_expected_errors_are_a_column_that_may_be_empty():
+    unknown = json.loads(prediction_lines.hand(0)) | {"joint_error_mm": None}
+    text = io.StringIO()
+    tables.write_csv(text, [prediction_lines.hand(0, unknown=[2]), json.dumps(unknown)])
+    errors = [row["error_mm"] for row in csv.DictReader(io.StringIO(text.getvalue()))]
+    assert errors[:21] == ["" if joint == 2 else str(10.5 + joint) for joint in range(21)]
+    assert errors[21:] == [""] * 21

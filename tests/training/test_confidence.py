@@ -181,17 +181,19 @@ def test_every_form_of_the_model_tells_its_expected_errors(records, confident, t
         extra = [f"--data_dir={records}"] if format == "litert_int8" else []
         arguments = [f"--run={confident}", f"--output={model}", f"--format={format}", *extra]
         assert command_line.run(export.main, arguments) == 0
-    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-    boxes = [(10, 10, 30, 30), (30, 20, 25, 20)]
-    hands = hand_tf.load_estimator(model).predict(image, boxes, side=["left", "right"])
-    wanted = hand_tf.load_estimator(confident).predict(image, boxes, side=["left", "right"])
-    for hand, same in zip(hands, wanted, strict=True):
-        assert hand.joint_error_mm.shape == (21,) and np.all(hand.joint_error_mm > 0)
-        factor = np.abs(np.log(hand.joint_error_mm / same.joint_error_mm))
-        if format == "litert_int8":  # on noise, which set none of the ranges of its integers
-            assert np.median(factor) < 0.4
-        else:
-            assert factor.max() < 1e-3
+    opened = records_folder.open_records(records)
+    (batch,) = labelled_crops.evaluation(opened, evaluation.choose_crops(opened, "S2", 24), batch_size=24)
+    side, errors = 32 / 1.5, {}  # of the box whose crop is the whole picture
+    for name, path in (("exported", model), ("run", confident)):
+        estimator, box = hand_tf.load_estimator(path), (16 - side / 2, 16 - side / 2, side, side)
+        hands = [estimator.predict(image, [box], side="left")[0] for image in np.asarray(batch["source"])]
+        errors[name] = np.array([hand.joint_error_mm for hand in hands])
+    assert errors["exported"].shape == (24, 21) and np.all(errors["exported"] > 0)
+    factor = np.abs(np.log(errors["exported"] / errors["run"]))
+    if format == "litert_int8":
+        assert np.median(factor) < 0.4
+    else:
+        assert factor.max() < 1e-3
 
 
 def test_models_without_a_confidence_do_not_make_one_up(estimator):

@@ -21,8 +21,8 @@ import numpy as np
 
 from hand_tf.core import atomic, geometry, skeleton
 from hand_tf.core.errors import InputError
-from tfrecords_tools.dome import variety
-from tfrecords_tools.dome.person import body, contact, hand, held, motion, people
+from tfrecords_tools.dome import held, variety
+from tfrecords_tools.dome.person import body, contact, hand, motion, people
 from tfrecords_tools.dome.random_keys import RandomKey
 from tfrecords_tools.dome.studio import render, rig, room, scenes
 

@@ -8,8 +8,8 @@ import pytest
 from small_capture import SETTINGS
 
 from hand_tf.core import geometry
-from tfrecords_tools.dome import capture, dump, records
-from tfrecords_tools.dome.person import held, motion, people
+from tfrecords_tools.dome import capture, dump, held, records
+from tfrecords_tools.dome.person import motion, people
 from tfrecords_tools.dome.studio import render, rig
 from tfrecords_tools.dome.variety import STUDIO, Variety
 from tfrecords_tools.records.settings import RecordsSettings
