@@ -18,8 +18,7 @@ def on_the_dome(docs: pathlib.Path) -> str:
         rows.append((name, f"{row['crops']:,}", *(f"{error:.1f}" for error in errors)))
     header = ("crops", "number", "N-MPJPE", "PA-MPJPE", "constant pose, N-MPJPE", "constant pose, PA-MPJPE")
     about = f"mm, on {head['crops']:,} crops of {head['people']} people ({head['subjects']}) who were not trained on. "
-    arguments = ("--data_dir=broad", f"--subjects={head['subjects']}")
-    return "\n\n".join([markdown(header, rows), about + source(line, "model_card", *arguments)])
+    return "\n\n".join([markdown(header, rows), about + source(line, "model_card", "--data_dir=broad")])
 
 
 def on_real_footage(docs: pathlib.Path) -> str:
@@ -30,11 +29,10 @@ def on_real_footage(docs: pathlib.Path) -> str:
         cells = (f"{row['errors'][subject][metric]:.1f}" for subject in ("early", "late") for metric in (0, 1))
         rows.append((WAYS[row["way"]], *cells))
     header = ("crops", *(f"{part}, {metric}" for part in ("early", "late") for metric in ("N-MPJPE", "PA-MPJPE")))
-    arguments = ("--sequence=two_view_rig", f"--model={MODEL}")
     return "\n\n".join(
         [
             markdown(header, rows),
-            f"mm, {line['headline']['pictures']} pictures. " + source(line, "real_hands", *arguments),
+            f"mm, {line['headline']['pictures']} pictures. " + source(line, "real_hands", "--sequence=two_view_rig"),
         ]
     )
 
@@ -48,12 +46,12 @@ def confidence(docs: pathlib.Path) -> str:
         (name, f"{row['expected_mm']:.1f}", f"{row['observed_mm']:.1f}") for name, row in zip(names, rows, strict=True)
     ]
     told = (
-        f"AUROC of hands against crops without a hand, by the mean expected error: {head['auroc_dome']:.3f} on the dome"
+        f"AUROC of hands against crops without a hand, by the mean expected error: {head['auroc_dome']:.4f} on the dome"
     )
     if "auroc_real" in head:
-        told += f", {head['auroc_real']:.3f} on the real footage ({head['real_hands']} of each)"
+        told += f", {head['auroc_real']:.4f} on the real footage ({head['real_hands']} of each)"
     about = f"Joints of {head['subjects']}, whom neither the estimator nor its confidence was trained on; mm. {told}. "
-    arguments = ("--data_dir=broad", f"--subjects={head['subjects']}", "--sequence=two_view_rig")
+    arguments = ("--data_dir=broad", "--sequence=two_view_rig")
     table = markdown(("joints", "expected error", "observed error"), cells)
     return "\n\n".join([table, about + source(line, "confidence", *arguments)])
 

@@ -22,13 +22,14 @@ from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 
 MOST = 8e6  # bytes that all models of the package may take
+_PATHS = ("workdir", "data_dir", "init_from")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PackageSettings:
     """The flags of this command."""
 
-    run: str = setting("Folder of the finished run.")
+    run: str = setting("Folder of the finished `confidence` run; that of its estimator lies beside it.")
     data_dir: str = setting("The records that it learned from.")
     name: str = setting("Name of the model.", "hands", choices=pretrained.NAMES)
     folder: str = setting("Folder of the models of the package.", str(pretrained.FOLDER))
@@ -69,7 +70,7 @@ def _write(settings, records, made):
     moved = np.linalg.norm(rounded.predict({"source": sample.held_out}, verbose=0)["pose"] - exact, axis=-1).mean()
     print(f"half precision moves joints by {moved:.3f} mm")
     size, summary = rounded.inputs[0].shape[1], _summary(settings, records)
-    description = model_files.describe_model(size, crops.BOX_MARGIN, summary, list(rounded.output))
+    description = model_files.describe_model(size, crops.BOX_MARGIN, summary["estimator"], list(rounded.output))
     with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
         export = pathlib.Path(scratch) / "model"
         print(export_model.export_model(rounded, export, description, "litert_int8", sample))
@@ -92,14 +93,19 @@ def _save_in_half(part, path):
 
 
 def _summary(settings, records):
-    """The run's run.json without paths, and with what its records were made with."""
-    summary = reading.read_json_object(run_folder.summary_path(settings.run))
-    flags = {name: value for name, value in summary["flags"].items() if name not in ("workdir", "data_dir")}
-    dropped = ("files", atomic.SEAL)
-    return {name: value for name, value in summary.items() if name not in dropped} | {
-        "flags": flags,
-        "data": _data(records.manifest.build_flags),
-    }
+    """The run's run.json without paths, with that of the estimator that it started from, and with what the records
+    were made with.
+    """
+    summary = _without_paths(settings.run)
+    start = pathlib.Path(settings.run).parent / pathlib.Path(summary["init_from"]).name
+    earlier = {"init_from": None, "estimator": _without_paths(start), "data": _data(records.manifest.build_flags)}
+    return summary | earlier
+
+
+def _without_paths(run):
+    summary = reading.read_json_object(run_folder.summary_path(run))
+    flags = {name: value for name, value in summary["flags"].items() if name not in _PATHS}
+    return {name: value for name, value in summary.items() if name not in ("files", atomic.SEAL)} | {"flags": flags}
 
 
 def _data(made_with):

@@ -35,6 +35,7 @@ class ShowcaseSettings:
     seconds: float = setting("Length of the video.", 6.0, above=0)
     frames: int = setting("Frames in the strip.", 6, low=1)
     side: int = setting("Side of a frame, px.", 320, low=64)
+    reach: float = setting("Half of what a frame shows, mm.", 150.0, above=0)
     model: str = setting("Model to predict with.", "hands")
     output: str = setting("Picture to write.", "docs/hands_strip.jpg")
 
@@ -47,7 +48,8 @@ def write_video(settings: ShowcaseSettings, path: pathlib.Path) -> None:
     sequence = dataclasses.replace(
         capture.plan(
             subjects=settings.subject + 1, frames=round(settings.seconds * FPS), fps=float(FPS), seed=settings.seed,
-            width=settings.side, height=settings.side, varied=Variety(arms="any", light="varied"),
+            width=settings.side, height=settings.side, reach=settings.reach,
+            varied=Variety(arms="any", light="varied"),
         )[-1],
         subjects=(settings.subject,),
     )  # fmt: skip

@@ -20,7 +20,9 @@ from hand_tf.serving import litert
 # Layers that compute in float32 under every training policy, too. Points have no scale of their own, and rounding their
 # mean square to 8 bits would change it by a percent; a joint of the linear head is a sum of points that nearly cancel.
 # All of them together take a few microseconds.
-FLOAT_LAYERS = re.compile(r"/(heatmap_points|normalize(_points)?|centre_points|pose|joints_2d|joint_error)(_\d+)?/")
+FLOAT_LAYERS = re.compile(
+    r"/(heatmaps|heatmap_points|normalize(_points)?|centre_points|pose|joints_2d|joint_error)(_\d+)?/"
+)
 
 
 def convert(saved_model: str | os.PathLike) -> bytes:

@@ -8,7 +8,7 @@ from hand_tf.core.errors import InputError
 from hand_tf.core.records_folder import Records
 from hand_tf.data import fused_labels, held_out, labelled_crops, scenarios, triplets
 from hand_tf.data.fused_labels import FusedPoses
-from hand_tf.training import multi_host, networks
+from hand_tf.training import multi_host, networks, runs
 from hand_tf.training.regimes import REGIMES
 from hand_tf.training.settings import TrainingSettings
 
@@ -85,13 +85,13 @@ def _check_earlier_labels(settings, records):
     if not path.is_file():
         return
     earlier = reading.read_json_object(path, ["scenario", "flags", "records"])
+    if REGIMES[settings.regime].empty and earlier["records"] == records.manifest.digest:
+        _check_other_people(settings, records)
+        return
     if earlier["scenario"] is None:
         return
     if earlier["records"] != records.manifest.digest:
         print(f"{settings.init_from} learned from the labels of {earlier['scenario']} of other records", flush=True)
-        return
-    if REGIMES[settings.regime].empty:
-        _check_other_people(settings, records, earlier)
         return
     if earlier["scenario"] != settings.scenario:
         raise InputError(
@@ -107,14 +107,14 @@ def _check_earlier_labels(settings, records):
         )
 
 
-def _check_other_people(settings, records, earlier):
+def _check_other_people(settings, records):
     """The people on whom a confidence is learned may not be those of the estimator, which it knows too well."""
     known = records.manifest.subjects
-    names = (each["scenario"].partition(":")[0] for each in (earlier, {"scenario": settings.scenario}))
-    both = sorted(set.intersection(*(set(scenarios.expand_subjects(each, known)) for each in names)))
+    seen = runs.subjects_seen(runs.describe(settings.start), known)
+    both = [name for name in scenarios.expand_subjects(settings.scenario.partition(":")[0], known) if name in seen]
     if both:
         raise InputError(
-            f"--scenario={settings.scenario}: {settings.init_from} learned from labels of {', '.join(both[:3])}, too;"
+            f"--scenario={settings.scenario}: {settings.init_from} was trained on {scenarios.in_words(both)}, too;"
             " a confidence has to be learned on other people"
         )
 

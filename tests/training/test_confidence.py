@@ -131,7 +131,7 @@ def test_the_people_of_the_estimator_are_refused(records, estimator, tmp_path, c
     arguments = ["--flagfile=confidence", "--flagfile=smoke", f"--init_from={estimator}", "--scenario=S1..S3:all"]
     arguments += [f"--data_dir={records}", f"--workdir={tmp_path / 'run'}"]
     assert command_line.run(train.main, arguments) == 1
-    assert "learned from labels of S1, too" in capsys.readouterr().err
+    assert "was trained on S1, too" in capsys.readouterr().err
 
 
 def test_a_run_without_a_pose_head_is_refused(records, tmp_path, capsys):
