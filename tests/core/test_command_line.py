@@ -148,7 +148,10 @@ def test_flagfiles_include_what_lies_beside_them(tmp_path, monkeypatch):
     [
         ("--flagfile=loop.flags", "includes itself"),
         ("size=3", "expected one flag per line"),
-        ("--flagfile=nowhere", "--flagfile=nowhere: no such file, and none of those that come with hand_tf: common"),
+        (
+            "--flagfile=nowhere",
+            "--flagfile=nowhere: no such file, and none of those that come with hand_tf: broad_dome, ",
+        ),
     ],
 )
 def test_a_wrong_flagfile_is_named(text, message, tmp_path):
@@ -173,21 +176,23 @@ SIZES = {
     "demo",
     "development",
     "evidence",
+    "hands",
     "smoke",
     "subjects",
     "version_0_2_0",
 }  # read after the flagfile of a regime
-OF_A_STUDY = {"recipe"}
+OF_A_STUDY, OF_THE_DOME = {"recipe"}, {"broad_dome"}
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted((ROOT / "flags").glob("*.flags")) if path.stem not in OF_A_STUDY],
+    [path for path in sorted((ROOT / "flags").glob("*.flags")) if path.stem not in OF_A_STUDY | OF_THE_DOME],
     ids=lambda path: path.stem,
 )
 def test_every_shipped_flagfile_is_one_of_a_regime_or_of_sizes(path):
     sizes = path.stem.partition(".")[0] in SIZES
-    start = [f"--flagfile={path.stem.partition('.')[2] or 'pretrain'}"] if sizes else []
+    plain = "supervised" if path.stem == "hands" else "pretrain"  # that of hands has a scenario
+    start = [f"--flagfile={path.stem.partition('.')[2] or plain}"] if sizes else []
     arguments = [*start, f"--flagfile={path.stem}", "--data_dir=a", "--workdir=b", "--init_from=c"]
     try:
         found = command_line.parse(TrainingSettings, arguments)
@@ -195,6 +200,15 @@ def test_every_shipped_flagfile_is_one_of_a_regime_or_of_sizes(path):
         assert "learns from labels" in str(error)
         found = command_line.parse(TrainingSettings, [*arguments, "--scenario=S0"])
     assert sizes or found.regime == path.stem or found.regime == "pretrain"
+
+
+def test_the_flagfile_of_the_dome_sets_all_that_varies():
+    from tfrecords_tools.dome import __main__ as dome
+    from tfrecords_tools.dome.variety import STUDIO
+
+    found = command_line.parse(dome.DomeSettings, ["--flagfile=broad_dome", "--records=a"]).varied
+    same = {name for name, value in vars(found).items() if value == getattr(STUDIO, name)}
+    assert same == {"max_distance"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "flags" / "paper").glob("*.flags")), ids=lambda path: path.stem)

@@ -115,7 +115,11 @@ def test_summaries_of_runs(summary, record_property):
 def test_results(summary, tmp_path, record_property):
     path = tmp_path / "results.json"
     atomic.write_sealed_json(path, {"run": runs.describe(summary.parent), "crops": 9})
-    assert check(path, lambda: reading.read_json_object(path), equal, 60, record_property) > 30
+
+    def read():  # a flip in the name of the seal leaves what is read as it was, and a remark is made
+        return {name: reading.read_json_object(path, sealed=True)[name] for name in ("run", "crops")}
+
+    assert check(path, read, equal, 60, record_property) > 30
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "index.csv"])

@@ -132,8 +132,7 @@ OPERATORS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", models.BACKBONES)
-@pytest.mark.parametrize("points", models.POINTS)
+@pytest.mark.parametrize(("backbone", "points"), list(zip(models.BACKBONES, reversed(models.POINTS), strict=True)))
 def test_models_consist_of_operators_that_phones_know(backbone, points, monkeypatch):
     """And a model that is rewritten for them computes what the model does."""
     monkeypatch.setattr(mobile, "STAGES", SHORT)
@@ -213,7 +212,9 @@ def test_heat_maps_are_read_in_float(run, records, tmp_path):
     assert exported(tmp_path / "run", tmp_path / "int8", "--format=litert_int8", f"--data_dir={records}") == 0
     found = operations(tmp_path / "int8")
     assert [kind for name, kind in found if name == "SOFTMAX"] == [np.float32]
-    assert all(kind == np.int8 for name, kind in found if name == "CONV_2D")
+    # All convolutions are integer but the one that makes the heat maps.
+    convolutions = [kind for name, kind in found if name == "CONV_2D"]
+    assert convolutions.count(np.float32) == 1 and convolutions.count(np.int8) == len(convolutions) - 1
 
 
 def test_the_description_says_whose_crops_calibrated_and_how_far_integers_are(records, exact, rounded):

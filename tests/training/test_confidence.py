@@ -173,14 +173,12 @@ def test_bins_are_those_of_a_loop_over_joints():
         start += each["joints"]
 
 
-@pytest.mark.parametrize("format", ["run", "savedmodel", "litert", "litert_int8"])
+@pytest.mark.parametrize("format", ["savedmodel", "litert_int8"])
 def test_every_form_of_the_model_tells_its_expected_errors(records, confident, tmp_path, format):
-    model = confident
-    if format != "run":
-        model = tmp_path / "model"
-        extra = [f"--data_dir={records}"] if format == "litert_int8" else []
-        arguments = [f"--run={confident}", f"--output={model}", f"--format={format}", *extra]
-        assert command_line.run(export.main, arguments) == 0
+    model = tmp_path / "model"
+    extra = [f"--data_dir={records}"] if format == "litert_int8" else []
+    arguments = [f"--run={confident}", f"--output={model}", f"--format={format}", *extra]
+    assert command_line.run(export.main, arguments) == 0
     opened = records_folder.open_records(records)
     (batch,) = labelled_crops.evaluation(opened, evaluation.choose_crops(opened, "S2", 24), batch_size=24)
     side, errors = 32 / 1.5, {}  # of the box whose crop is the whole picture

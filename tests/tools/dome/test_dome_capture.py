@@ -66,7 +66,7 @@ def test_shadows_and_light_reach_the_picture():
     (sequence,) = capture.plan(subjects=1, **(SETTINGS | {"frames": 12}))
     darkest = []
     for frame in sequence.frame_numbers:
-        hands, light = capture.hands_at(sequence, frame), capture.light(sequence)
+        hands, light = capture.hands_at(sequence, frame), capture.light(sequence, sequence.place(frame)[0])
         lit = capture.instant(sequence, frame).mesh.colours[: len(hands[0].vertices)]
         open_air = dump.render.shade(hands[0].normals, hands[0].colours, light)
         assert np.all(lit <= open_air + 1e-6)
