@@ -116,8 +116,8 @@ def test_results(summary, tmp_path, record_property):
     path = tmp_path / "results.json"
     atomic.write_sealed_json(path, {"run": runs.describe(summary.parent), "crops": 9})
 
-    def read():  # a flip in the name of the seal leaves what is read as it was, and a remark is made
-        return {name: reading.read_json_object(path, sealed=True)[name] for name in ("run", "crops")}
+    def read():  # a flip in the name of the seal leaves what is used as it was
+        return {name: reading.read_json_object(path)[name] for name in ("run", "crops")}
 
     assert check(path, read, equal, 60, record_property) > 30
 
