@@ -20,7 +20,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import av
 import cv2
@@ -92,11 +92,11 @@ def _pictures(node: int, count: int) -> Iterator[np.ndarray]:
         yield cv2.add(picture, noise[y : y + HEIGHT, x : x + WIDTH], dtype=cv2.CV_8U)
 
 
-def _write_video(path, pictures):
-    """Writes H.264, as in Panoptic."""
+def write_video(path: pathlib.Path, pictures: Iterable[np.ndarray], size: tuple[int, int], fps: float) -> None:
+    """Writes `pictures` [height, width, 3] uint8 BGR as H.264, as in Panoptic; `size` is (width, height) px."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
         container.mux(stream.encode())
@@ -113,7 +113,8 @@ def write_dump(folder: pathlib.Path, cameras: int, frames: int) -> None:
         path = folder / "hdHand3d" / f"handRecon3D_hd{frame:08d}.json"
         path.write_text(json.dumps({"version": 0.5, "people": [person]}))
     for node, entry in enumerate(entries):
-        _write_video(folder / "hdVideos" / f"hd_{entry['name']}.mp4", _pictures(node, frames))
+        path = folder / "hdVideos" / f"hd_{entry['name']}.mp4"
+        write_video(path, _pictures(node, frames), (WIDTH, HEIGHT), FPS)
 
 
 # --- what is timed --------------------------------------------------------------------------------------------------

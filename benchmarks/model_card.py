@@ -1,10 +1,10 @@
-"""How far off is an estimator on people of the dome, by skin, size, direction and distance of their hands?
+"""How far off is an estimator on people of the dome, by skin, size and direction of their hands?
 
-    python -m benchmarks.model_card --data_dir=RECORDS --subjects=S300..S319 [--model=hands]
+    python -m benchmarks.model_card --data_dir=RECORDS --subjects=S220..S239 [--model=hands]
 
 RECORDS were made by `hand-tf dome`, so that the people's traits follow from the seed. Prints N-MPJPE and PA-MPJPE in mm
-on `box2d` crops of the subjects, and the same of a constant pose (the mean of these very crops, so that no other
-constant does better), and appends them to DOCS/model_card.jsonl. Groups of fewer than 50 crops are left out.
+on `box2d` crops of the subjects, and the same of a constant pose, the mean of these very crops, and appends them to
+DOCS/model_card.jsonl. Groups of fewer than 50 crops are left out.
 
 Directions are those of the middle metacarpal in the crop: towards or away from the camera if it is within 45 degrees of
 the optical axis, else up, down or sideways.

@@ -20,8 +20,8 @@ from hand_tf.core import command_line, drawing, reading, records_folder, schema,
 from hand_tf.core.errors import InputError
 from hand_tf.core.setting_fields import check, setting
 from hand_tf.data import labelled_crops, scenarios
-from hand_tf.nets import metrics, models
-from hand_tf.nets.parts import load_part, load_parts
+from hand_tf.nets import metrics
+from hand_tf.nets.parts import load_estimator, load_part
 from hand_tf.training import sheets
 
 STRAIGHT, BATCH = 0.9, 64
@@ -140,8 +140,7 @@ def main(settings: NovelViewsSettings) -> None:
     """Writes the sheet and the line of numbers."""
     records = records_folder.open_records(settings.data_dir)
     size = records.manifest.crop_size
-    estimator_parts = load_parts(settings.estimator, size)
-    estimator = models.pose_estimator(estimator_parts["encoder"], estimator_parts["pose_head"])
+    estimator = load_estimator(settings.estimator, size)
     drawn = draw_triplets(settings, records)
     drawn["predicted"] = predict_views(settings.run, size, drawn)
     poses = {

@@ -55,21 +55,22 @@ def main(settings: PackageSettings) -> None:
 
 
 def _write(settings, records, made):
-    from hand_tf.nets import models, parts
+    from hand_tf.nets import parts
     from hand_tf.serving import calibration, export_model, model_files
 
     made.mkdir()
     found = parts.load_parts(settings.run, records.manifest.crop_size)
     sample = calibration.training_crops(settings.run, records, crops.BOX_MARGIN)
-    before = models.pose_estimator(**{f"{name}_model": part for name, part in found.items()})
-    exact = before.predict({"source": sample.held_out}, verbose=0)["pose"]
+    exact = export_model.load_run(settings.run).predict({"source": sample.held_out}, verbose=0)["pose"]
     for name, part in found.items():
         _save_in_half(part, made / f"{name}.keras")
-    _write_summary(settings, records, made)
+    summary = _summary(settings, records)
+    files = {path.name: atomic.sha256(path) for path in sorted(made.glob("*.keras"))}
+    atomic.write_sealed_json(run_folder.summary_path(made), summary | {"files": files})
     rounded = export_model.load_run(made)
     moved = np.linalg.norm(rounded.predict({"source": sample.held_out}, verbose=0)["pose"] - exact, axis=-1).mean()
     print(f"half precision moves joints by {moved:.3f} mm")
-    size, summary = rounded.inputs[0].shape[1], _summary(settings, records)
+    size = rounded.inputs[0].shape[1]
     description = model_files.describe_model(size, crops.BOX_MARGIN, summary["estimator"], list(rounded.output))
     with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
         export = pathlib.Path(scratch) / "model"
@@ -79,7 +80,7 @@ def _write(settings, records, made):
 
 
 def _save_in_half(part, path):
-    """Saves a model whose weights are rounded to half precision, compressed: a third of the zeros take no place."""
+    """Saves a model whose weights are rounded to half precision, compressed: the bits that are 0 take no place."""
     weights = [weight.astype("float16").astype(weight.dtype) for weight in part.get_weights()]
     if not all(np.isfinite(weight).all() for weight in weights):
         raise InputError(f"{path.name}: weights beyond the range of half precision")
@@ -115,11 +116,6 @@ def _data(made_with):
     subjects = sum(len(each["subjects"]) for each in sequences)
     rest = {name: value for name, value in made_with.items() if name not in ("sequences", "output")}
     return rest | {"sequences": len(sequences), "subjects": subjects, "each_sequence": common}
-
-
-def _write_summary(settings, records, made):
-    files = {path.name: atomic.sha256(path) for path in sorted(made.glob("*.keras"))}
-    atomic.write_sealed_json(run_folder.summary_path(made), _summary(settings, records) | {"files": files})
 
 
 if __name__ == "__main__":

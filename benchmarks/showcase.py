@@ -10,11 +10,12 @@ finds the hand and follows it, and frames of its overlay are put side by side.
 import dataclasses
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
-import av
 import cv2
 import numpy as np
 
+from benchmarks.build import write_video
 from hand_tf import predict
 from hand_tf.core import command_line, drawing, video
 from hand_tf.core.errors import InputError
@@ -43,8 +44,8 @@ class ShowcaseSettings:
         check(self)
 
 
-def write_video(settings: ShowcaseSettings, path: pathlib.Path) -> None:
-    """A video of the camera that sees most of the hand, as MP4."""
+def pictures(settings: ShowcaseSettings) -> Iterator[np.ndarray]:
+    """The pictures, BGR, of the camera that sees most of the hand throughout."""
     sequence = dataclasses.replace(
         capture.plan(
             subjects=settings.subject + 1, frames=round(settings.seconds * FPS), fps=float(FPS), seed=settings.seed,
@@ -61,21 +62,16 @@ def write_video(settings: ShowcaseSettings, path: pathlib.Path) -> None:
     ]
     node = int(np.argmax(shares))
     view = capture.make_view(sequence, node)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "16"})
-        stream.width = stream.height = settings.side
-        stream.pix_fmt = "yuv420p"
-        for number, each in enumerate(meshes):
-            image = render.draw(view, each.mesh, [settings.seed, node, number])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")))
-        container.mux(stream.encode())
+    for number, each in enumerate(meshes):
+        image = render.draw(view, each.mesh, [settings.seed, node, number])
+        yield np.ascontiguousarray(image[..., ::-1])
 
 
 def main(settings: ShowcaseSettings) -> None:
     """Renders, predicts and draws."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
-        write_video(settings, folder / "hand.mp4")
+        write_video(folder / "hand.mp4", pictures(settings), (settings.side, settings.side), FPS)
         arguments = [str(folder / "hand.mp4"), f"--model={settings.model}", f"--output={folder / 'out'}"]
         if command_line.run(predict.main, arguments):
             raise InputError("predict has failed")

@@ -16,6 +16,8 @@ Input and output of the signature `serving_default`:
     pose     float32 [batch, 21, 3]           mm, relative to the wrist, in the frame of the crop's virtual camera:
                                               x right, y down, z away from the camera
     joints_2d   float32 [batch, 21, 2]        px, where the joints are in the crop; runs of version 0.2.0 lack it
+    joint_error float32 [batch, 21]           mm, how far off each joint is expected to be; only from runs that have
+                                              learned it (train --regime=confidence)
 
 MODEL/hand_tf.json is all that a program needs to know to use the model without this package: how a crop follows from a
 box, left hands, input, outputs, frames, joints; and what the run learned from. docs/serving.md explains it. One camera
@@ -80,13 +82,12 @@ def main(settings: ExportSettings) -> None:
     from hand_tf.nets import keras_settings
 
     with keras_settings.ours():
-        _export(settings, summary, records)
+        _export(settings, run, summary, records)
 
 
-def _export(settings, summary, records):
+def _export(settings, run, summary, records):
     from hand_tf.serving import calibration, export_model
 
-    run = pretrained.located(settings.run)
     crops = calibration.training_crops(run, records, settings.box_margin) if records else None
     model = export_model.load_run(run)
     size = model.inputs[0].shape[1]

@@ -1,7 +1,8 @@
 """The trained models that come with the package, by name; where a model or a run is asked for, a name may stand.
 
     hand_tf/pretrained/hands/   single right hands of any kind of picture: a finished run (encoder.keras,
-                                pose_head.keras, run.json) and the same model for LiteRT (model.tflite, hand_tf.json)
+                                pose_head.keras, confidence.keras, run.json) and the same model for LiteRT
+                                (model.tflite, hand_tf.json)
 
 A name always means the model of the package; a folder of that name is written "./hands".
 """

@@ -19,8 +19,8 @@ from hand_tf.core.errors import InputError
 from hand_tf.core.processors import usable_cores
 from hand_tf.core.records_folder import Records
 from hand_tf.data import scenarios
-from hand_tf.nets import keras_settings, metrics, models
-from hand_tf.nets.parts import load_parts
+from hand_tf.nets import keras_settings, metrics
+from hand_tf.nets.parts import load_estimator
 from hand_tf.results.results_table import WITHOUT_WRIST
 from hand_tf.training import predictions, runs
 
@@ -54,9 +54,8 @@ def evaluate(
 
 def _evaluate(workdir, records, subjects, rules, box_margin, max_crops, batch_size):
     run = runs.describe(workdir)
-    parts = load_parts(workdir, records.manifest.crop_size)
-    estimator = models.pose_estimator(parts["encoder"], parts["pose_head"], confidence_model=parts.get("confidence"))
-    mean_pose = keras.ops.convert_to_numpy(parts["pose_head"].get_layer("pose").mean)
+    estimator = load_estimator(workdir, records.manifest.crop_size)
+    mean_pose = keras.ops.convert_to_numpy(estimator.get_layer("pose_head").get_layer("pose").mean)
     chosen = choose_crops(records, subjects, max_crops)
 
     started, results = time.perf_counter(), {}
@@ -141,14 +140,16 @@ def measure_confidence(crops: dict[str, np.ndarray], bins: int = 10) -> list[dic
     observed = joint_errors(crops["pose"], crops["predicted"], crops["pose_weight"])["n_mpjpe"]
     counted = crops["pose_weight"] > 0
     counted[:, skeleton.ROOT] = False
-    order = np.argsort(crops["joint_error"][counted], kind="stable")
+    expected, observed = crops["joint_error"][counted], observed[counted]
+    groups = np.array_split(np.argsort(expected, kind="stable"), bins)
     return [
-        {"joints": len(group), "expected_mm": float(expected.mean()), "observed_mm": float(seen.mean())}
-        for group, expected, seen in (
-            (group, crops["joint_error"][counted][group], observed[counted][group])
-            for group in np.array_split(order, bins)
-            if len(group)
-        )
+        {
+            "joints": len(group),
+            "expected_mm": float(expected[group].mean()),
+            "observed_mm": float(observed[group].mean()),
+        }
+        for group in groups
+        if len(group)
     ]
 
 

@@ -16,8 +16,8 @@ from hand_tf.core import drawing, records_folder
 from hand_tf.core.errors import InputError
 from hand_tf.core.records_folder import Records
 from hand_tf.data import batching, labelled_crops
-from hand_tf.nets import metrics, models
-from hand_tf.nets.parts import load_parts
+from hand_tf.nets import metrics
+from hand_tf.nets.parts import load_estimator
 from hand_tf.results import evaluation
 from hand_tf.results.charts import ReportPicture
 from hand_tf.results.results_table import ResultsTable, Row
@@ -65,8 +65,8 @@ def _sheet(result, records, chosen):
     """The crops `chosen` with the poses of the run of a result, side by side, as PNG."""
     with batching.damage_named(records):
         batch = next(labelled_crops.evaluation(records, chosen, batch_size=len(chosen)).as_numpy_iterator())
-    parts = load_parts(pathlib.Path(result["file"]).parent, records.manifest.crop_size)
-    image = drawing.grid([_cells(batch, models.pose_estimator(parts["encoder"], parts["pose_head"]))], 4)
+    estimator = load_estimator(pathlib.Path(result["file"]).parent, records.manifest.crop_size)
+    image = drawing.grid([_cells(batch, estimator)], 4)
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 

@@ -3,6 +3,7 @@
     image       uint8   [batch, size, size, 3]   RGB
     pose        float32 [batch, 21, 3]           mm
     joints_2d   float32 [batch, 21, 2]           px of the crop; not from runs of version 0.2.0
+    joint_error float32 [batch, 21]              mm; only from runs that have learned it
 
 The batch is 1 until the input is resized; models of versions before 0.3.0 know no other.
 
@@ -66,7 +67,7 @@ class LiteRTModel:
         self._runner, self._together = runner, BATCH if batches else 1
 
     def __call__(self, crops: np.ndarray) -> dict[str, np.ndarray]:
-        """`pose`, and `joints_2d` if the model has it, of the crops."""
+        """`pose`, and `joints_2d` and `joint_error` if the model has them, of the crops."""
         if not len(crops):  # the runtime refuses an empty batch
             outputs = self._runner.get_output_details()
             return {name: np.zeros((0, *each["shape"][1:]), each["dtype"]) for name, each in outputs.items()}

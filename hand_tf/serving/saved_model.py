@@ -5,6 +5,7 @@ The signature `serving_default` takes and gives
     image       uint8   [batch, size, size, 3]   RGB
     pose        float32 [batch, 21, 3]           mm
     joints_2d   float32 [batch, 21, 2]           px of the crop; not from runs of version 0.2.0
+    joint_error float32 [batch, 21]              mm; only from runs that have learned it
 """
 
 import os
@@ -18,7 +19,7 @@ from hand_tf.core.errors import InputError
 
 
 def write_saved_model(folder: str | os.PathLike, model: keras.Model, allow_empty: bool = True) -> None:
-    """Writes a pose estimator (source -> pose, joints_2d) for batches of any size to `folder`.
+    """Writes a pose estimator (source -> its outputs) for batches of any size to `folder`.
 
     `allow_empty`: also for batches of no crop, which takes a branch that LiteRT models had better not have.
     """
@@ -58,5 +59,5 @@ class SavedModel:
             raise InputError((str(error) or type(error).__name__).splitlines()[0]) from error
 
     def __call__(self, crops: np.ndarray) -> dict[str, np.ndarray]:
-        """`pose`, and `joints_2d` if the model has it, of the crops."""
+        """`pose`, and `joints_2d` and `joint_error` if the model has them, of the crops."""
         return {name: value.numpy() for name, value in self._signature(image=tf.constant(crops)).items()}

@@ -24,14 +24,14 @@ def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> di
     """
     made = {"encoder": _encoder(settings, crop_size)}
     # The encoder decides, which may come from a run with other flags.
-    num_points = made["encoder"].output["points"].shape[1]
+    num_points, appearance_size = (made["encoder"].output[name].shape[1] for name in ("points", "appearance"))
     fresh = {
         "decoder": functools.partial(
             models.decoder,
             crop_size,
             width=settings.decoder_width,
             num_points=num_points,
-            appearance_size=made["encoder"].output["appearance"].shape[1],
+            appearance_size=appearance_size,
             points_to_map=settings.points_to_map,
             hidden=settings.decoder_hidden,
             convolutions=settings.decoder_convolutions,
@@ -47,10 +47,8 @@ def make_parts(settings: TrainingSettings, regime: Regime, crop_size: int) -> di
             depth=settings.head_depth,
             dropout=settings.head_dropout,
         ),
+        "confidence": functools.partial(models.confidence, num_points, appearance_size),
     }
-    fresh["confidence"] = functools.partial(
-        models.confidence, num_points, made["encoder"].output["appearance"].shape[1]
-    )
     for name in ("decoder", "pose_head", "confidence"):
         if name in regime.parts:
             earlier = comes_from_earlier(settings, name)

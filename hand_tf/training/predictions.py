@@ -9,6 +9,9 @@ from hand_tf.core.errors import InputError
 from hand_tf.core.records_folder import Records
 from hand_tf.data import batching, labelled_crops
 
+# What the result calls the outputs of an estimator, where it has them.
+_OUTPUTS = {"predicted": "pose", "predicted_2d": "joints_2d", "joint_error": "joint_error", "points": "points"}
+
 
 def predict(
     estimator: keras.Model,
@@ -36,18 +39,13 @@ def predict(
     Raises ValueError if the records are damaged or lack some of the crops.
     """
     batches = labelled_crops.evaluation(records, chosen, batch_size=batch_size, crop=rule, box_margin=box_margin)
-    columns = {name: [] for name in ("pose", "joints_2d", "pose_weight", "rotation", "key", "subject", "predicted")}
-    columns |= {
-        name: []
-        for name, output in (("predicted_2d", "joints_2d"), ("joint_error", "joint_error"), ("points", "points"))
-        if output in estimator.output
-    }
+    columns = {name: [] for name in ("pose", "joints_2d", "pose_weight", "rotation", "key", "subject")}
+    columns |= {name: [] for name, output in _OUTPUTS.items() if output in estimator.output}
     bar = tqdm(total=len(chosen), desc=title or rule, unit="crop", disable=None)
     with bar, batching.damage_named(records):
         for batch in batches.as_numpy_iterator():
             found = estimator.predict_on_batch({"source": batch["source"]})
-            batch |= {"predicted": found["pose"], "predicted_2d": found.get("joints_2d")}
-            batch |= {name: found.get(name) for name in ("joint_error", "points")}
+            batch |= {name: found.get(output) for name, output in _OUTPUTS.items()}
             for name, column in columns.items():
                 column.append(np.asarray(batch[name]))
             bar.update(len(batch["pose"]))

@@ -54,11 +54,7 @@ def _train(settings, records):
     leads = settings.process_id == 0  # of several processes, one writes
     if settings.init_from and not networks.comes_from_earlier(settings, "encoder"):
         raise InputError(f"--init_from={settings.init_from}: no encoder.keras there; has that run finished?")
-    if (
-        "pose_head" in regime.parts
-        and (regime.fused or regime.empty)
-        and not networks.comes_from_earlier(settings, "pose_head")
-    ):
+    if (regime.fused or regime.empty) and not networks.comes_from_earlier(settings, "pose_head"):
         raise InputError(
             f"--init_from={settings.init_from}: no pose_head.keras there, and --regime={regime.name} starts from an"
             " estimator of poses"

@@ -77,20 +77,23 @@ class DomeSettings:
         section=_VARIETY,
         choices=variety.ARMS,
     )
-    max_roll: float = setting(
-        "Turn the cameras of ring8 about their axes by up to so many degrees.",
-        Variety.max_roll,
+    max_roll: float | None = setting(
+        f"Turn the cameras of ring8 about their axes by up to so many degrees (default: {Variety.max_roll:g}).",
+        None,
         section=_VARIETY,
         low=0,
         high=180,
     )
-    min_distance: float = setting(
-        "Smallest distance of the cameras of ring8 from the hand, mm. The hand is equally large in all pictures.",
-        Variety.min_distance,
+    min_distance: float | None = setting(
+        "Smallest distance of the cameras of ring8 from the hand, mm. The hand is equally large in all pictures "
+        f"(default: {Variety.min_distance:g}).",
+        None,
         section=_VARIETY,
         low=200,
     )
-    max_distance: float = setting("Largest distance, mm.", Variety.max_distance, section=_VARIETY, low=200)
+    max_distance: float | None = setting(
+        f"Largest distance, mm (default: {Variety.max_distance:g}).", None, section=_VARIETY, low=200
+    )
     light: str = setting(
         "One kind of light, or one that varies from person to person in direction, colour, contrast and brightness.",
         Variety.light,
@@ -110,10 +113,10 @@ class DomeSettings:
         low=0,
         high=1,
     )
-    min_visible: float = setting(
+    min_visible: float | None = setting(
         "Leave out views that show less than this share of the hand, because something is in front of it (with "
-        "--records).",
-        Variety.min_visible,
+        f"--records; default: {Variety.min_visible:g}).",
+        None,
         section=_VARIETY,
         low=0,
         high=1,
@@ -175,17 +178,14 @@ class DomeSettings:
         if self.records:
             self._refuse(("format", "ground_truth"), "--output")
         if self.output:
-            if self.min_visible:
-                raise SettingError("--min_visible goes with --records")
-            self._refuse(("crop_size", "margin", "min_views", "records_per_shard"), "--records")
+            self._refuse(("min_visible", "crop_size", "margin", "min_views", "records_per_shard"), "--records")
         if self.format == "videos":
             self._refuse(("ground_truth", "jpeg_quality"), "--format=images")
-        if self.min_distance > self.max_distance:
-            raise SettingError(f"--min_distance={self.min_distance:g}: not above --max_distance={self.max_distance:g}")
+        near, far = self.varied.min_distance, self.varied.max_distance
+        if near > far:
+            raise SettingError(f"--min_distance={near:g}: not above --max_distance={far:g}")
         if self.calibration or self.rig not in (None, "ring8"):
-            for name in ("max_roll", "min_distance", "max_distance"):
-                if getattr(self, name) != getattr(variety.STUDIO, name):
-                    raise SettingError(f"--{name} goes with --rig=ring8")
+            self._refuse(("max_roll", "min_distance", "max_distance"), "--rig=ring8")
         if self.calibration:
             self._refuse(("rig", "reach"), "the dome's own cameras, not with --calibration")
         _ = self.picture_size  # checks --image_size
@@ -212,7 +212,7 @@ class DomeSettings:
     @property
     def varied(self) -> Variety:
         """What the capture shows beyond a studio."""
-        return Variety(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Variety)})
+        return Variety(**_given(self, Variety))
 
     @property
     def processes(self) -> int:

@@ -66,7 +66,7 @@ def _cuboid():
         for sign in (-1.0, 1.0):
             u, v = np.roll(np.eye(3), axis, 1)[1:]
             n = np.cross(u, v) * sign
-            first = 4 * len(triangles) // 2
+            first = len(vertices)
             corners = [n + i * u + j * v for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
             vertices += corners
             normals += [n] * 4

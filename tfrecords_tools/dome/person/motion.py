@@ -173,8 +173,12 @@ def _track(rng, times, draw, durations, hold):
 
 
 def _draw_arm(rng, previous):
-    """One knot (azimuth, elevation, roll) in degrees; two in five stay near the previous one."""
-    knot = np.clip(rng.normal(_ARM_MEAN, _ARM_SPREAD), *_ARM_LIMITS.T)
+    """One knot (azimuth, elevation, roll) in degrees, sometimes near the previous one."""
+    return _sometimes_near(rng, previous, np.clip(rng.normal(_ARM_MEAN, _ARM_SPREAD), *_ARM_LIMITS.T))
+
+
+def _sometimes_near(rng, previous, knot):
+    """Two in five of the knots stay near the previous one."""
     near = previous is not None and rng.random() < 0.4
     return previous + 0.3 * (knot - previous) if near else knot
 
@@ -184,8 +188,7 @@ def _draw_any_arm(rng, previous):
     low, high = np.sin(np.deg2rad(_ANY_ELEVATION))
     elevation = np.rad2deg(np.arcsin(rng.uniform(low, high)))
     knot = np.array([rng.uniform(-1, 1) * _ANY_AZIMUTH, elevation, rng.uniform(-1, 1) * _ANY_ROLL])
-    near = previous is not None and rng.random() < 0.4
-    return previous + 0.3 * (knot - previous) if near else knot
+    return _sometimes_near(rng, previous, knot)
 
 
 # How an arm is drawn, and its limits [3, 2] degrees, for each of `variety.ARMS`.
